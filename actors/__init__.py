@@ -1,0 +1,1 @@
+"""What the pools do: detection, tracking, quality, routing, the experts, background, blending, identity."""

@@ -1,0 +1,78 @@
+"""Between the planes a video is stored in and the RGB that detectors and experts work on.
+
+The background never changes colour space: it is scaled in the source's own planes. Only crops go to RGB, and only
+patches come back, by the matrix and range that the source is tagged with (ITU-R BT.601, BT.709, BT.2020).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+from storage.encoding import OutputPicture
+from storage.probe import VideoProbe
+
+SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+
+_MATRIX = {
+    1: Colorspace.ITU709,
+    4: Colorspace.FCC,
+    5: Colorspace.ITU601,
+    6: Colorspace.ITU601,
+    7: Colorspace.SMPTE240M,
+    9: Colorspace.BT2020,
+    10: Colorspace.BT2020,
+}
+"""By H.273 MatrixCoefficients."""
+
+_SD_HEIGHT = 576
+
+
+def matrix_of(probe: VideoProbe) -> Colorspace:
+    """The source's YCbCr matrix; untagged video is taken as players take it: BT.601 up to 576 lines, else BT.709."""
+    untagged = Colorspace.ITU601 if probe.height <= _SD_HEIGHT else Colorspace.ITU709
+    return _MATRIX.get(probe.colorspace, untagged)
+
+
+def frame_to_rgb(frame: VideoFrame, probe: VideoProbe) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a decoded frame."""
+    return frame.to_ndarray(
+        format="rgb24",
+        src_colorspace=matrix_of(probe),
+        dst_colorspace=matrix_of(probe),
+        src_color_range=ColorRange(probe.color_range),
+        dst_color_range=ColorRange.JPEG,
+        interpolation=SCALER,
+    )
+
+
+def rgb_to_planes(patch_rgb: np.ndarray, probe: VideoProbe, picture: OutputPicture) -> tuple[np.ndarray, ...]:
+    """A patch in the result's own planes.
+
+    Args:
+        patch_rgb: (H, W, 3) uint8 RGB, its corner on a chroma sample of the result.
+
+    Returns:
+        Y, Cb, Cr (grey: Y alone), uint8 or uint16, chroma of ceil(H / step) x ceil(W / step).
+    """
+    frame = VideoFrame.from_ndarray(np.ascontiguousarray(patch_rgb), format="rgb24")
+    converted = frame.reformat(
+        format=picture.pix_fmt,
+        src_colorspace=matrix_of(probe),
+        dst_colorspace=matrix_of(probe),
+        src_color_range=ColorRange.JPEG,
+        dst_color_range=ColorRange(probe.color_range),
+        interpolation=SCALER,
+    )
+    return tuple(plane.copy() for plane in plane_views(converted))
+
+
+def plane_views(frame: VideoFrame) -> tuple[np.ndarray, ...]:
+    """The planes of a planar frame as arrays (H, W) of uint8, or uint16 above 8 bits, that share its memory."""
+    deep = frame.format.components[0].bits > 8
+    dtype = np.dtype("<u2") if deep else np.dtype(np.uint8)
+    return tuple(
+        np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)[:, : plane.width]
+        for plane in frame.planes
+    )

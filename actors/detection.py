@@ -1,0 +1,88 @@
+"""Finding faces in frames: MTCNN (Zhang et al., "Joint Face Detection and Alignment using MTCNN", 2016)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from facenet_pytorch import MTCNN
+from facenet_pytorch.models.utils.detect_face import detect_face
+from pydantic import BaseModel, ConfigDict, Field
+
+from actors.geometry import Box
+
+_STAGE_THRESHOLDS = (0.6, 0.7, 0.7)
+"""Of the proposal, refinement and output networks, as published."""
+
+_PYRAMID_FACTOR = 0.709
+"""Ratio of neighbouring pyramid levels: about half the area, as published."""
+
+_NETWORK_INPUT = 12
+"""Pixels a side that the proposal network sees: a frame's shorter side must hold one such face."""
+
+_STEP = 1 / 64
+"""Boxes are rounded to this, so that the last bits of a convolution do not decide where a crop begins."""
+
+
+class DetectionSettings(BaseModel):
+    """What counts as a face, and how often frames are searched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detect_every: int = Field(5, ge=1, le=250)
+    """Frames from one search to the next; in between, boxes are interpolated."""
+    min_face: int = Field(32, ge=12, le=2000)
+    """Narrowest face that is searched for, source pixels. Time grows with the inverse square."""
+    score: float = Field(0.9, ge=0.5, le=1.0)
+    """Lowest score that counts as a face."""
+
+
+class FaceFound(NamedTuple):
+    """One detected face."""
+
+    box: Box
+    score: float
+    landmarks_5: np.ndarray
+    """(5, 2) float32 (x, y): left eye, right eye, nose, left and right mouth corner, as seen in the picture."""
+
+
+class MtcnnDetector:
+    """MTCNN with the weights that come inside facenet-pytorch."""
+
+    def __init__(self, settings: DetectionSettings, *, device: str = "cpu") -> None:
+        self._settings = settings
+        self._device = torch.device(device)
+        self._networks = MTCNN(device=self._device)
+
+    @torch.inference_mode()
+    def detect(self, frames_rgb: Sequence[np.ndarray]) -> list[list[FaceFound]]:
+        """Faces of each frame, left to right.
+
+        Args:
+            frames_rgb: (H, W, 3) uint8 RGB, all of one size.
+        """
+        if not frames_rgb:
+            return []
+        if min(frames_rgb[0].shape[:2]) <= max(self._settings.min_face, _NETWORK_INPUT):
+            return [[] for _ in frames_rgb]
+        boxes, points = detect_face(
+            np.stack(frames_rgb),
+            self._settings.min_face,
+            self._networks.pnet,
+            self._networks.rnet,
+            self._networks.onet,
+            _STAGE_THRESHOLDS,
+            _PYRAMID_FACTOR,
+            self._device,
+        )
+        return [self._faces(*found) for found in zip(boxes, points, strict=True)]
+
+    def _faces(self, boxes: np.ndarray, points: np.ndarray) -> list[FaceFound]:
+        found = [
+            FaceFound(Box(*(round(float(edge) / _STEP) * _STEP for edge in box[:4])), float(box[4]), landmarks)
+            for box, landmarks in zip(boxes, points, strict=True)
+            if box[4] >= self._settings.score and box[2] - box[0] >= 1 and box[3] - box[1] >= 1
+        ]
+        return sorted(found, key=lambda face: face.box)

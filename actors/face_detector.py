@@ -1,0 +1,212 @@
+"""The FaceDetector pool: decode, find faces, track them, measure and route them, cut out what an expert needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from actors.colour import frame_to_rgb
+from actors.detection import DetectionSettings, MtcnnDetector
+from actors.geometry import Placement, rotate_box
+from actors.quality import sharpness_of
+from actors.routing import Decision, RoutingBounds, Tier, route_track
+from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
+from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
+from storage.encoding import SizeSettings, output_picture
+from storage.errors import explain
+from storage.reader import read_frames
+from storage.segments import pts_digest
+from storage.shards import Shard
+from storage.store import Store
+
+_FRAMES_PER_BATCH = 4
+"""Frames that go through MTCNN together: its networks are small, so a few frames fill them."""
+
+
+class FaceDetector:
+    """Ray actor: one row with a shard in, one or more rows with its faces and crops out."""
+
+    def __init__(
+        self,
+        store: Store,
+        detection: DetectionSettings,
+        routing: RoutingBounds,
+        size: SizeSettings,
+        experts: frozenset[Decision],
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+    ) -> None:
+        torch.set_num_threads(threads)
+        self._store, self._settings, self._bounds, self._size = store, detection, routing, size
+        self._experts = experts
+        self._threads = threads
+        self._detector = MtcnnDetector(detection, device=device)
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        for work in from_table(table):
+            try:
+                for part in self.detect(work.shard):
+                    yield to_table([part])
+            except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
+                yield to_table([work.failed(explain(error))])
+
+    def detect(self, shard: Shard) -> Iterator[ShardWork]:
+        """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
+        frames = self._search(shard)
+        timelines = [TrackTimeline.of(track, frames) for track in link_tracks(frames)]
+        routes = [self._route(timeline) for timeline in timelines]
+        searched = frozenset(frame.pts for frame in frames)
+        yield from self._cut_out(shard, timelines, routes, searched)
+
+    def _search(self, shard: Shard) -> list[DetectedFrame]:
+        """Detections at every grid point of the shard's window; a cell without a frame has no faces."""
+        grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
+        turns = shard.probe.rotation // 90
+        searched: dict[int, DetectedFrame] = {}
+        for chosen in _batches(self._grid_frames(shard, grid)):
+            upright = [np.ascontiguousarray(np.rot90(frame_rgb, turns)) for _, frame_rgb in chosen]
+            for (pts, frame_rgb), faces in zip(chosen, self._detector.detect(upright), strict=True):
+                height, width = np.rot90(frame_rgb, turns).shape[:2]
+                found = sorted(
+                    (rotate_box(face.box, -turns, width, height), face.score) for face in faces
+                )
+                searched[grid.cell(pts)] = DetectedFrame(
+                    pts,
+                    tuple(
+                        Detection(box, score, sharpness_of(frame_rgb, box), f"{pts}:{index}")
+                        for index, (box, score) in enumerate(found)
+                    ),
+                )
+        if not searched:
+            return []
+        cells = range(min(searched), max(searched) + 1)
+        return [searched.get(cell) or DetectedFrame(grid.start_of(cell), ()) for cell in cells]
+
+    def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:
+        """(pts, RGB) of the first frame of every cell of the shard's window."""
+        last_cell: int | None = None
+        window = grid.window(shard.range)
+        for frame in read_frames(shard, self._store, wanted=window, threads=self._threads):
+            assert frame.pts is not None
+            cell = grid.cell(frame.pts)
+            if cell != last_cell:
+                last_cell = cell
+                yield frame.pts, frame_to_rgb(frame, shard.probe)
+
+    def _route(self, timeline: TrackTimeline) -> list[tuple[Tier, Decision]]:
+        detections = timeline.track.detections
+        widths = [found.box.width for found in detections]
+        return route_track(widths, [found.sharpness for found in detections], self._bounds)
+
+    def _cut_out(
+        self,
+        shard: Shard,
+        timelines: list[TrackTimeline],
+        routes: list[list[tuple[Tier, Decision]]],
+        searched: frozenset[int],
+    ) -> Iterator[ShardWork]:
+        """Read the shard's own frames and cut crops, closing a part whenever its patches would be too many bytes."""
+        picture = output_picture(shard.probe, self._size)
+        placement = Placement.of(shard.probe, picture)
+        part = _Part(shard)
+        for frame in read_frames(shard, self._store, threads=self._threads):
+            assert frame.pts is not None
+            if part.patch_bytes > MAX_PATCH_BYTES:
+                yield part.close(timelines, end=frame.pts)
+                part = _Part(shard, start=frame.pts)
+            part.pts.append(frame.pts)
+            present = [
+                (number, at)
+                for number, timeline in enumerate(timelines)
+                if (at := timeline.position(frame.pts)) is not None
+            ]
+            if not present:
+                continue
+            frame_rgb = frame_to_rgb(frame, shard.probe)
+            for number, at in present:
+                face = self._face(frame.pts, number, timelines[number], at, routes[number][at], frame_rgb, placement)
+                face = replace(face, observed=frame.pts in searched)
+                part.add(face, frame_rgb, placement, wanted=face.decision in self._experts)
+        yield part.close(timelines, end=shard.range.end)
+
+    def _face(
+        self,
+        pts: int,
+        number: int,
+        timeline: TrackTimeline,
+        at: int,
+        route: tuple[Tier, Decision],
+        frame_rgb: np.ndarray,
+        placement: Placement,
+    ) -> FaceInFrame:
+        tier, decision = route
+        box = timeline.box_at(pts)
+        return FaceInFrame(
+            pts=pts,
+            track=number,
+            head_anchor="",
+            tail_anchor="",
+            observed=False,
+            score=timeline.track.detections[at].score,
+            box=box,
+            sharpness=sharpness_of(frame_rgb, box),
+            tier=tier,
+            decision=decision,
+            reason=self._reason(tier, decision),
+            crop=placement.crop_rect(box),
+        )
+
+    def _reason(self, tier: Tier, decision: Decision) -> str:
+        bounds = self._bounds
+        if tier is Tier.TINY:
+            return f"narrower than w_skip {bounds.w_skip:g}"
+        if tier is Tier.LARGE:
+            return f"at least w_resize {bounds.w_resize:g} wide"
+        if tier is Tier.SMALL:
+            width = f"between w_skip {bounds.w_skip:g} and w_medium {bounds.w_medium:g} wide"
+        elif decision is Decision.EXPERT_F:
+            width = f"from w_medium {bounds.w_medium:g} wide, at least q_low {bounds.q_low:g} sharp"
+        else:
+            width = f"from w_medium {bounds.w_medium:g} wide, less than q_low {bounds.q_low:g} sharp"
+        return width if decision in self._experts else f"{width}; this expert is switched off"
+
+
+def _batches(frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[list[tuple[int, np.ndarray]]]:
+    remaining = iter(frames)
+    while batch := list(islice(remaining, _FRAMES_PER_BATCH)):
+        yield batch
+
+
+class _Part:
+    """A stretch of a shard while it is read."""
+
+    def __init__(self, shard: Shard, start: int | None = None) -> None:
+        self._shard = shard
+        self._start = shard.range.start if start is None else start
+        self.pts: list[int] = []
+        self.patch_bytes = 0
+        self._faces: list[FaceInFrame] = []
+        self._crops: dict[int, np.ndarray] = {}
+
+    def add(self, face: FaceInFrame, frame_rgb: np.ndarray, placement: Placement, *, wanted: bool) -> None:
+        crop, target = face.crop, placement.result_rect(face.crop)
+        if wanted and crop.width > 0 and crop.height > 0:
+            face = replace(face, crop_index=len(self._crops))
+            self._crops[face.crop_index] = frame_rgb[crop.slices].copy()
+            self.patch_bytes += 3 * max(target.width * target.height, crop.width * crop.height)
+        self._faces.append(face)
+
+    def close(self, timelines: list[TrackTimeline], end: int | None) -> ShardWork:
+        shard = self._shard.part(self._start, end)
+        heads = [timeline.anchor_before(self._start) for timeline in timelines]
+        tails = [timeline.anchor_before(end) for timeline in timelines]
+        faces = tuple(
+            replace(face, head_anchor=heads[face.track], tail_anchor=tails[face.track]) for face in self._faces
+        )
+        return ShardWork(shard, faces, self._crops, len(self.pts), pts_digest(self.pts))

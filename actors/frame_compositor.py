@@ -1,0 +1,199 @@
+"""The FrameCompositor pool: decode again, scale, blend the faces in, encode, check, commit; a receipt leaves."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import pyarrow as pa
+from av.video.frame import VideoFrame
+
+from actors.background import upscale
+from actors.blending import blend_patch
+from actors.colour import plane_views, rgb_to_planes
+from actors.comparison import compared_picture, copy_frame, side_by_side
+from actors.geometry import Placement, Rect
+from actors.work import FaceInFrame, ShardWork, from_table
+from storage.encoding import EncodeSettings, OutputPicture, SizeSettings, output_picture
+from storage.errors import MediaError, explain
+from storage.manifest import FacePartRow, write_faces_part
+from storage.reader import ReadingLosses, read_frames
+from storage.receipts import Receipt, Variant, WorkArea
+from storage.segments import SegmentSummary, SegmentWriter
+from storage.shards import Shard
+from storage.store import Store
+
+RECEIPT_SCHEMA = pa.schema([("receipt", pa.string())])
+
+
+class FrameCompositor:
+    """Ray actor: rows with patches in, receipts out. Frames never leave it but as committed segments."""
+
+    def __init__(
+        self,
+        store: Store,
+        area: WorkArea,
+        size: SizeSettings,
+        encode: EncodeSettings,
+        variants: Sequence[Variant],
+        *,
+        threads: int = 1,
+    ) -> None:
+        cv2.setNumThreads(threads)
+        self._store, self._area, self._size, self._encode = store, area, size, encode
+        self._variants = tuple(variants)
+        self._threads = threads
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        for work in from_table(table):
+            yield pa.table({"receipt": [self._receipt(work).to_json()]}, schema=RECEIPT_SCHEMA)
+
+    def _receipt(self, work: ShardWork) -> Receipt:
+        shard = work.shard
+        if work.error:
+            return Receipt(shard.source.key, shard.range, error=work.error)
+        try:
+            return self.composite(work)
+        except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
+            return Receipt(shard.source.key, shard.range, error=explain(error))
+
+    def composite(self, work: ShardWork) -> Receipt:
+        """Encode the shard's segment with its faces restored, and commit it.
+
+        Raises:
+            MediaError: the frames are not those that the detector saw, or the segment does not read back.
+        """
+        started = time.monotonic()
+        shard = work.shard
+        losses = ReadingLosses()
+        summary = self._commit_segments(work, losses)
+        rows = [_face_row(face, work, self._size) for face in work.faces]
+        self._store.commit_bytes(write_faces_part(rows), self._area.faces(shard))
+        receipt = Receipt(
+            video=shard.source.key,
+            range=shard.range,
+            frames=summary.frames,
+            first_pts=summary.first_pts,
+            last_pts=summary.last_pts,
+            digest=summary.digest,
+            faces=dict(Counter(face.decision.value for face in work.faces)),
+            tiers=dict(Counter(face.tier.value for face in work.faces)),
+            restored=sum(face.crop_index >= 0 for face in work.faces),
+            corrupt_packets=losses.corrupt_packets,
+            out_of_order_frames=losses.out_of_order_frames,
+            size=summary.size,
+            seconds=round(time.monotonic() - started, 2),
+        )
+        self._store.commit_bytes(receipt.to_json().encode(), self._area.receipt(shard))
+        return receipt
+
+    def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> SegmentSummary:
+        """Encode and check every variant, then make them visible; nothing is, when the range has no frame."""
+        shard = work.shard
+        if not work.frames:
+            return SegmentSummary(0, None, None, work.digest, 0)
+        with ExitStack() as staging:
+            paths = {
+                variant: staging.enter_context(self._store.staged(self._area.segment(shard, variant)))
+                for variant in self._variants
+            }
+            summary = self._encode_segments(work, paths, losses)
+            if (summary.frames, summary.digest) != (work.frames, work.digest):
+                raise MediaError(
+                    f"{shard.source.url}: {work.frames} frames were searched in {shard.range}, {summary.frames} could "
+                    "be read again. The file changed while the job ran: run the same command again"
+                )
+        return summary
+
+    def _encode_segments(
+        self, work: ShardWork, paths: dict[Variant, Path], losses: ReadingLosses
+    ) -> SegmentSummary:
+        """Write every variant's segment, read each back, and return what the restored one holds."""
+        shard = work.shard
+        picture = output_picture(shard.probe, self._size)
+        with ExitStack() as open_writers:
+            writers = {
+                variant: open_writers.enter_context(
+                    SegmentWriter(
+                        path,
+                        shard.probe,
+                        compared_picture(picture) if variant == "compare" else picture,
+                        self._encode,
+                        threads=self._threads,
+                    )
+                )
+                for variant, path in paths.items()
+            }
+            for frames in self._composed(work, picture, losses):
+                for variant, writer in writers.items():
+                    writer.write(frames[variant])
+        for writer in writers.values():
+            writer.check()
+        return writers["restored"].summary
+
+    def _composed(
+        self, work: ShardWork, picture: OutputPicture, losses: ReadingLosses
+    ) -> Iterator[dict[Variant, VideoFrame]]:
+        """Every frame of the shard, in each variant that is asked for."""
+        shard = work.shard
+        faces_at: dict[int, list[FaceInFrame]] = defaultdict(list)
+        for face in work.faces:
+            if face.crop_index >= 0:
+                faces_at[face.pts].append(face)
+        for frame in read_frames(shard, self._store, threads=self._threads, losses=losses):
+            assert frame.pts is not None
+            result = upscale(frame, shard.probe, picture)
+            frames: dict[Variant, VideoFrame] = {"restored": result}
+            if len(self._variants) > 1:
+                frames["baseline"] = copy_frame(result)
+            self._blend(result, faces_at.get(frame.pts, []), work, picture)
+            if "compare" in self._variants:
+                frames["compare"] = side_by_side(frames["baseline"], result, picture)
+            yield frames
+
+    def _blend(self, frame: VideoFrame, faces: list[FaceInFrame], work: ShardWork, picture: OutputPicture) -> None:
+        probe = work.shard.probe
+        placement = Placement.of(probe, picture)
+        planes = plane_views(frame)
+        for face in faces:
+            patch_planes = rgb_to_planes(work.crops[face.crop_index], probe, picture)
+            rect = placement.result_rect(face.crop)
+            blend_patch(planes, patch_planes, rect, placement.crop_to_result_box(face.box), placement.chroma_step)
+
+
+def _face_row(face: FaceInFrame, work: ShardWork, size: SizeSettings) -> FacePartRow:
+    """The manifest's account of one face in one frame."""
+    shard: Shard = work.shard
+    restored = face.crop_index >= 0
+    placement = Placement.of(shard.probe, output_picture(shard.probe, size))
+    altered: Rect | None = placement.result_rect(face.crop) if restored else None
+    return {
+        "video": shard.source.relative_path,
+        "pts": face.pts,
+        "seconds": float(face.pts * shard.probe.time_base),
+        "track": face.track,
+        "observed": face.observed,
+        "score": face.score,
+        "x0": face.box.x0,
+        "y0": face.box.y0,
+        "x1": face.box.x1,
+        "y1": face.box.y1,
+        "width": face.width,
+        "sharpness": face.sharpness,
+        "tier": face.tier.value,
+        "decision": face.decision.value,
+        "expert": face.decision.value if restored else None,
+        "strength": 1.0 if restored else 0.0,
+        "identity": None,
+        "reason": face.reason,
+        "altered_x0": altered.x0 if altered else None,
+        "altered_y0": altered.y0 if altered else None,
+        "altered_x1": altered.x1 if altered else None,
+        "altered_y1": altered.y1 if altered else None,
+        "head_anchor": face.head_anchor,
+        "tail_anchor": face.tail_anchor,
+    }

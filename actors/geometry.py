@@ -1,0 +1,162 @@
+"""Boxes, crop rectangles and their place in the scaled frame. Pixels; x to the right, y down; half-open rectangles."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from storage.encoding import OutputPicture
+from storage.probe import VideoProbe
+
+CROP_MARGIN = 0.2
+"""A crop is the face box widened by this share of its size on each side: room for the mask to fade out."""
+
+
+class Box(NamedTuple):
+    """A face box in source pixels, real-valued: [x0, x1) x [y0, y1)."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+
+class Rect(NamedTuple):
+    """A rectangle of whole pixels: [x0, x1) x [y0, y1)."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Index of an image (H, W, ...) that picks this rectangle."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How source pixels become result pixels: one factor an axis, and the alignment that chroma asks for."""
+
+    source_size: tuple[int, int]
+    """(width, height)."""
+    result_size: tuple[int, int]
+    """(width, height)."""
+    chroma_step: tuple[int, int] = (1, 1)
+    """Result pixels from one chroma sample to the next, (across, down)."""
+
+    @classmethod
+    def of(cls, probe: VideoProbe, picture: OutputPicture) -> Placement:
+        """Placement of a source's frames in its result."""
+        across, down = picture.log2_chroma
+        return cls((probe.width, probe.height), (picture.width, picture.height), (1 << across, 1 << down))
+
+    @property
+    def factors(self) -> tuple[float, float]:
+        """Result pixels per source pixel, (across, down)."""
+        return self.result_size[0] / self.source_size[0], self.result_size[1] / self.source_size[1]
+
+    def crop_rect(self, box: Box) -> Rect:
+        """The source pixels an expert is shown for a face: the box with its margin, inside the frame.
+
+        Edges are even, so that a result of the same size cuts no chroma sample in two.
+        """
+        across, down = box.width * CROP_MARGIN, box.height * CROP_MARGIN
+        width, height = self.source_size
+        return Rect(
+            _even_floor(max(0.0, box.x0 - across)),
+            _even_floor(max(0.0, box.y0 - down)),
+            min(width, _even_ceil(box.x1 + across)),
+            min(height, _even_ceil(box.y1 + down)),
+        )
+
+    def result_rect(self, crop: Rect) -> Rect:
+        """The result pixels that show the source pixels of `crop`, grown to whole chroma samples."""
+        (fx, fy), (sx, sy), (width, height) = self.factors, self.chroma_step, self.result_size
+        return Rect(
+            math.floor(crop.x0 * fx / sx) * sx,
+            math.floor(crop.y0 * fy / sy) * sy,
+            min(width, math.ceil(crop.x1 * fx / sx) * sx),
+            min(height, math.ceil(crop.y1 * fy / sy) * sy),
+        )
+
+    def resample(self, restored: np.ndarray, crop: Rect) -> np.ndarray:
+        """A restored crop at the result's scale.
+
+        Args:
+            restored: (k * crop.height, k * crop.width, 3) uint8 RGB, k the expert's scale.
+            crop: the source pixels it was restored from.
+
+        Returns:
+            (H, W, 3) uint8 RGB that fills `result_rect(crop)`.
+        """
+        target = self.result_rect(crop)
+        (fx, fy) = self.factors
+        exact = (target.x0, target.y0, target.x1, target.y1) == (crop.x0 * fx, crop.y0 * fy, crop.x1 * fx, crop.y1 * fy)
+        if exact:
+            size = (target.width, target.height)
+            return restored if size == restored.shape[1::-1] else cv2.resize(restored, size, interpolation=cv2.INTER_AREA)
+        return _resample_between_pixels(restored, crop, target, fx, fy)
+
+    def crop_to_result_box(self, box: Box) -> Box:
+        """A source box in result pixels."""
+        fx, fy = self.factors
+        return Box(box.x0 * fx, box.y0 * fy, box.x1 * fx, box.y1 * fy)
+
+
+def _resample_between_pixels(restored: np.ndarray, crop: Rect, target: Rect, fx: float, fy: float) -> np.ndarray:
+    """Resample where result pixels do not fall on the crop's edges: low-pass, then an affine warp of pixel centres."""
+    scale_x, scale_y = restored.shape[1] / crop.width, restored.shape[0] / crop.height
+    step_x, step_y = scale_x / fx, scale_y / fy  # restored pixels per result pixel
+    if max(step_x, step_y) > 1:
+        restored = cv2.GaussianBlur(restored, (0, 0), sigmaX=max(0.01, 0.4 * step_x), sigmaY=max(0.01, 0.4 * step_y))
+    offset_x = ((target.x0 + 0.5) / fx - crop.x0) * scale_x - 0.5
+    offset_y = ((target.y0 + 0.5) / fy - crop.y0) * scale_y - 0.5
+    matrix = np.array([[step_x, 0, offset_x], [0, step_y, offset_y]])
+    return cv2.warpAffine(
+        restored,
+        matrix,
+        (target.width, target.height),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+
+
+def _even_floor(value: float) -> int:
+    return 2 * math.floor(value / 2)
+
+
+def _even_ceil(value: float) -> int:
+    return 2 * math.ceil(value / 2)
+
+
+def rotate_box(box: Box, turns: int, width: int, height: int) -> Box:
+    """The box of the same pixels after an image of `width` x `height` is turned counter-clockwise by `turns` * 90 degrees.
+
+    Matches `numpy.rot90(image, turns)`.
+    """
+    for _ in range(turns % 4):
+        box = Box(box.y0, width - box.x1, box.y1, width - box.x0)
+        width, height = height, width
+    return box

@@ -1,0 +1,233 @@
+"""Faces over time: detections on a fixed grid become tracks, tracks become a box in every frame.
+
+Everything here is local: what is said about a frame follows from the detections at most `LEAD_IN_CELLS` before and
+`LEAD_OUT_CELLS` after it. Two shards that both see that neighbourhood say the same, which is what lets a video be cut
+anywhere (promise 4 of the design).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from actors.geometry import Box
+from actors.routing import MEMORY, WINDOW_RADIUS
+from storage.probe import VideoProbe
+from storage.shards import PtsRange
+
+MIN_IOU = 0.3
+"""Two detections of neighbouring grid points are one face when their boxes overlap at least this much."""
+
+SMOOTHING_KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
+"""Binomial, symmetric about its middle: it removes jitter without delay (zero phase)."""
+
+_REACH = len(SMOOTHING_KERNEL) // 2
+_GAP = 2  # a link may step over one missed detection
+
+LEAD_IN_CELLS = MEMORY + WINDOW_RADIUS + _GAP
+LEAD_OUT_CELLS = 1 + max(_REACH, WINDOW_RADIUS) + _GAP
+
+
+@dataclass(frozen=True)
+class DetectionGrid:
+    """The instants at which faces are detected: the first frame of every cell of a grid fixed by the video alone."""
+
+    origin: Fraction
+    """Half a nominal frame before the video's first pts, so that rounded timestamps do not straddle a grid point."""
+    step: Fraction
+    """Ticks from one grid point to the next."""
+
+    @classmethod
+    def of(cls, probe: VideoProbe, detect_every: int) -> DetectionGrid:
+        """A grid of one detection in every `detect_every` nominal frames."""
+        return cls(probe.first_pts - probe.frame_ticks / 2, max(Fraction(1), probe.frame_ticks * detect_every))
+
+    def cell(self, pts: int) -> int:
+        """Index of the cell that holds `pts`."""
+        return math.floor((pts - self.origin) / self.step)
+
+    def start_of(self, cell: int) -> int:
+        """The lowest pts in a cell."""
+        return math.ceil(self.origin + cell * self.step)
+
+    def window(self, wanted: PtsRange) -> PtsRange:
+        """The frames that must be looked at to say where faces are in `wanted`: whole cells on both sides."""
+        start = None if wanted.start is None else self.start_of(self.cell(wanted.start) - LEAD_IN_CELLS)
+        end = None if wanted.end is None else self.start_of(self.cell(wanted.end - 1) + LEAD_OUT_CELLS + 1)
+        return PtsRange(start, end)
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face found in one frame."""
+
+    box: Box
+    score: float
+    """0 to 1."""
+    sharpness: float
+    """Variance of the Laplacian inside the box."""
+    identifier: str = ""
+    """`pts:index`, the same in whichever shard the frame is looked at; empty where a missed detection was filled in."""
+
+
+@dataclass(frozen=True)
+class DetectedFrame:
+    """The faces found at one grid point."""
+
+    pts: int
+    faces: tuple[Detection, ...]
+
+
+@dataclass(frozen=True)
+class Track:
+    """One face over consecutive grid points, missed detections filled in."""
+
+    first: int
+    """Index of its first grid point among the detected frames."""
+    detections: tuple[Detection, ...]
+
+
+def link_tracks(frames: Sequence[DetectedFrame]) -> list[Track]:
+    """Chain detections into tracks, ordered by first grid point and then by position in that frame.
+
+    Neighbouring grid points are matched by the assignment that maximises the total overlap; what stays unmatched on
+    both sides of one grid point is then matched across it.
+    """
+    following = _links(frames)
+    has_past = {(at, index) for at, index in following.values()}
+    tracks = []
+    for at, frame in enumerate(frames):
+        for index in range(len(frame.faces)):
+            if (at, index) not in has_past:
+                tracks.append(_chain(frames, following, at, index))
+    return tracks
+
+
+def _links(frames: Sequence[DetectedFrame]) -> dict[tuple[int, int], tuple[int, int]]:
+    """(grid point, index) of each linked detection -> the same of its successor."""
+    links: dict[tuple[int, int], tuple[int, int]] = {}
+    for at in range(len(frames) - 1):
+        everyone = range(len(frames[at].faces)), range(len(frames[at + 1].faces))
+        for here, there in _match(frames[at], frames[at + 1], *everyone):
+            links[at, here] = (at + 1, there)
+    taken = set(links.values())
+    direct = set(links)
+    for at in range(len(frames) - _GAP):
+        ended = [i for i in range(len(frames[at].faces)) if (at, i) not in direct]
+        begun = [i for i in range(len(frames[at + _GAP].faces)) if (at + _GAP, i) not in taken]
+        for here, there in _match(frames[at], frames[at + _GAP], ended, begun):
+            links[at, here] = (at + _GAP, there)
+    return links
+
+
+def _match(
+    before: DetectedFrame, after: DetectedFrame, rows: Sequence[int], columns: Sequence[int]
+) -> list[tuple[int, int]]:
+    if not rows or not columns:
+        return []
+    overlap = np.array([[iou(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
+    # An impossible pair is worth nothing, so that it never costs a possible one its partner.
+    chosen = linear_sum_assignment(np.where(overlap >= MIN_IOU, overlap, 0.0), maximize=True)
+    return [(rows[i], columns[j]) for i, j in zip(*chosen, strict=True) if overlap[i, j] >= MIN_IOU]
+
+
+def _chain(
+    frames: Sequence[DetectedFrame], following: dict[tuple[int, int], tuple[int, int]], at: int, index: int
+) -> Track:
+    first, chain = at, [frames[at].faces[index]]
+    while (at, index) in following:
+        next_at, next_index = following[at, index]
+        found = frames[next_at].faces[next_index]
+        if next_at - at > 1:
+            chain.append(_between(chain[-1], found))
+        chain.append(found)
+        at, index = next_at, next_index
+    return Track(first, tuple(chain))
+
+
+def _between(before: Detection, after: Detection) -> Detection:
+    middle = Box(*((a + b) / 2 for a, b in zip(before.box, after.box, strict=True)))
+    return Detection(middle, (before.score + after.score) / 2, (before.sharpness + after.sharpness) / 2)
+
+
+def iou(first: Box, second: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    across = min(first.x1, second.x1) - max(first.x0, second.x0)
+    down = min(first.y1, second.y1) - max(first.y0, second.y0)
+    if across <= 0 or down <= 0:
+        return 0.0
+    shared = across * down
+    return shared / (first.width * first.height + second.width * second.height - shared)
+
+
+def smoothed_boxes(track: Track) -> list[Box]:
+    """The track's boxes without the detector's jitter.
+
+    Symmetric windows that shrink towards the track's ends: a box that moves evenly is returned as it is, at the ends
+    too, and nothing lags.
+    """
+    boxes = np.array([found.box for found in track.detections], dtype=np.float64)
+    smoothed = np.empty_like(boxes)
+    for k in range(len(boxes)):
+        radius = min(_REACH, k, len(boxes) - 1 - k)
+        weights = SMOOTHING_KERNEL[_REACH - radius : _REACH + radius + 1]
+        smoothed[k] = weights @ boxes[k - radius : k + radius + 1] / weights.sum()
+    return [Box(*map(float, box)) for box in smoothed]
+
+
+@dataclass(frozen=True)
+class TrackTimeline:
+    """A track's smoothed boxes on the grid, ready to be asked for any frame."""
+
+    track: Track
+    grid_pts: tuple[int, ...]
+    """pts of the track's grid points."""
+    boxes: tuple[Box, ...]
+    starts: int | None
+    """pts from which the face is there; None: from the beginning of the video."""
+    ends: int | None
+    """pts from which it is gone; None: it stays to the end."""
+
+    @classmethod
+    def of(cls, track: Track, frames: Sequence[DetectedFrame]) -> TrackTimeline:
+        """A track is there from half-way after the last grid point without it to half-way before the next such."""
+        last = track.first + len(track.detections) - 1
+        pts = tuple(frames[at].pts for at in range(track.first, last + 1))
+        starts = None if track.first == 0 else (frames[track.first - 1].pts + pts[0] + 1) // 2
+        ends = None if last == len(frames) - 1 else (pts[-1] + frames[last + 1].pts + 1) // 2
+        return cls(track, pts, tuple(smoothed_boxes(track)), starts, ends)
+
+    def position(self, pts: int) -> int | None:
+        """Index of the grid point whose cell `pts` is in, clamped to the track; None where the face is not there."""
+        if (self.starts is not None and pts < self.starts) or (self.ends is not None and pts >= self.ends):
+            return None
+        return max(0, bisect_right(self.grid_pts, pts) - 1)
+
+    def box_at(self, pts: int) -> Box:
+        """The box at `pts`: linear between grid points, held beyond the first and the last."""
+        after = bisect_right(self.grid_pts, pts)
+        if after == 0:
+            return self.boxes[0]
+        if after == len(self.grid_pts):
+            return self.boxes[-1]
+        start, end = self.grid_pts[after - 1], self.grid_pts[after]
+        share = (pts - start) / (end - start)
+        return Box(*(a + (b - a) * share for a, b in zip(self.boxes[after - 1], self.boxes[after], strict=True)))
+
+    def anchor_before(self, pts: int | None) -> str:
+        """Identifier of the track's last real detection before `pts`; empty when there is none.
+
+        The two shards that meet at `pts` both know it, so equal anchors there mean the same face.
+        """
+        if pts is None:
+            return ""
+        for at in range(len(self.grid_pts) - 1, -1, -1):
+            if self.grid_pts[at] < pts and self.track.detections[at].identifier:
+                return self.track.detections[at].identifier
+        return ""

@@ -1,0 +1,105 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.config import load_config
+from storage.errors import FacemillError
+from weights.registry import WeightsError
+
+app = typer.Typer(
+    help="Restore the faces in archives of video, and nothing else in them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+Text = Annotated[str | None, typer.Option(metavar="TEXT")]
+
+
+def _flag(help_text: str, metavar: str) -> typer.models.OptionInfo:
+    """An option that the configuration validates, so that a bad value reads the same from a flag and from a file."""
+    return typer.Option(help=help_text, metavar=metavar, show_default=False)
+
+
+@app.callback()
+def facemill() -> None:
+    """Restore the faces in archives of video, and nothing else in them."""
+
+
+@app.command()
+def restore(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SRC...", help="Files, folders, globs, s3:// prefixes, or text files that list such."),
+    ] = None,
+    out: Annotated[str | None, _flag("Folder or s3:// prefix that takes the results.", "DST")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file with any of these options; flags win.", metavar="FILE")
+    ] = None,
+    scale: Annotated[str | None, _flag("Size of the result: 1, 2 or 4 times the source. Default 2.", "N")] = None,
+    size: Annotated[str | None, _flag("Size of the result in pixels, instead of --scale.", "WxH")] = None,
+    baseline: Annotated[bool | None, typer.Option("--baseline", help="Also write the scaled-only video.")] = None,
+    compare: Annotated[
+        bool | None, typer.Option("--compare", help="Also write baseline and result side by side.")
+    ] = None,
+    codec: Annotated[str | None, _flag("h264 or hevc. Default h264.", "NAME")] = None,
+    crf: Annotated[str | None, _flag("Quality of the encoder, 0 to 51, lower is better. Default 18.", "N")] = None,
+    preset: Annotated[str | None, _flag("Speed of the encoder, ultrafast to placebo. Default fast.", "NAME")] = None,
+    detect_every: Annotated[str | None, _flag("Frames from one face search to the next. Default 5.", "N")] = None,
+    min_face: Annotated[str | None, _flag("Narrowest face that is searched for, pixels. Default 32.", "N")] = None,
+    score: Annotated[str | None, _flag("Lowest detector score that counts as a face. Default 0.9.", "X")] = None,
+    experts: Annotated[str | None, _flag("Experts that restore: both, t, f or none. Default both.", "NAME")] = None,
+    w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
+    w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
+    w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,
+    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over.", "X")] = None,
+    hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass it by. Default 0.06.", "X")] = None,
+    shard_seconds: Annotated[str | None, _flag("Length of a shard. Default 4.", "S")] = None,
+    ray_address: Annotated[str | None, _flag("Ray cluster to join; without it Ray starts here.", "ADDR")] = None,
+    device: Annotated[str | None, _flag("auto, cpu or cuda. Default auto.", "NAME")] = None,
+    detectors: Annotated[str | None, _flag("Size of the FaceDetector pool.", "N")] = None,
+    experts_f: Annotated[str | None, _flag("Size of the ExpertF pool.", "N")] = None,
+    experts_t: Annotated[str | None, _flag("Size of the ExpertT pool.", "N")] = None,
+    compositors: Annotated[str | None, _flag("Size of the FrameCompositor pool.", "N")] = None,
+    s3_endpoint: Annotated[str | None, _flag("URL of an S3-compatible server.", "URL")] = None,
+) -> None:
+    """Restore videos: every frame, timestamp, sound track and tag where it was, the faces clearer.
+
+    Running the same command again finishes what an interrupted run left.
+    """
+    flags = {name: value for name, value in locals().items() if name not in ("config", "sources")}
+    job = load_config(config, {**flags, "sources": sources or None})
+    from flows.restore import restore as run  # imports Ray and torch: not before the command line is known to be good
+
+    console = Console(stderr=True)
+    outcome = run(job, console)
+    say = Console(markup=False, highlight=False, soft_wrap=True).print
+    for video, reason in sorted(outcome.failed.items()):
+        say(f"failed: {video}: {reason}")
+    say(f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {outcome.area.url}")
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: errors meant for a person become one line and exit code 2."""
+    try:
+        app()
+    except (FacemillError, WeightsError) as error:
+        print(f"facemill: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("facemill: interrupted. Run the same command again to finish the job", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Starting Ray on this machine, or joining a cluster that runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.data import DataContext
+
+from storage.errors import UsageError
+
+_OBJECT_STORE_BYTES = 2 << 30
+"""For rows in flight on one machine: frames never enter the store, so it need not be large."""
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """A Ray session for the time of the block. A local one listens on loopback only and ends with it.
+
+    Raises:
+        UsageError: no cluster answers at `address`.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    _quieten()
+    try:
+        if address is None:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+            )
+        else:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _quieten() -> None:
+    """Ray Data reports to its log files; a person sees facemill's own progress."""
+    context = DataContext.get_current()
+    context.enable_progress_bars = False
+    context.enable_auto_log_stats = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)

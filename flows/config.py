@@ -1,0 +1,201 @@
+"""One validated object that says what a job does: made once from a file and flags, then passed down."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from actors.detection import DetectionSettings
+from actors.routing import Decision, RoutingBounds
+from storage.catalogue import Source
+from storage.encoding import EncodeSettings, SizeSettings
+from storage.errors import UsageError
+from storage.receipts import VARIANTS, Variant
+
+Part = TypeVar("Part", bound=BaseModel)
+
+_PIXELS_VERSION = 1
+"""Raised when facemill itself changes what it makes of the same source, settings and weights."""
+
+
+class PoolSettings(BaseModel):
+    """Actors in each pool; what is not set follows from the cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    detectors: int | None = Field(None, ge=1, le=10000)
+    experts_f: int | None = Field(None, ge=1, le=10000)
+    experts_t: int | None = Field(None, ge=1, le=10000)
+    compositors: int | None = Field(None, ge=1, le=10000)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where detectors and experts run; `auto` takes GPUs when the cluster has them."""
+
+
+class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, PoolSettings):
+    """Everything a restore job can be told. Each key is also a flag of `facemill restore`, dashes for underscores."""
+
+    sources: tuple[str, ...] = Field(min_length=1)
+    """Files, folders, globs, `s3://` prefixes, or text files that list such."""
+    out: str = Field(min_length=1)
+    """Folder or `s3://` prefix that takes the results."""
+    experts: Literal["both", "t", "f", "none"] = "both"
+    """Experts that restore; `none` composites nothing."""
+    baseline: bool = False
+    """Also write each video only scaled."""
+    compare: bool = False
+    """Also write baseline and result side by side."""
+    shard_seconds: float = Field(4.0, ge=0.2, le=600)
+    """Length of a shard: how much is redone after a crash, and how finely work is shared."""
+    ray_address: str | None = None
+    """Cluster to join, such as `auto` or `ray://head:10001`; None starts Ray on this machine."""
+    s3_endpoint: str | None = Field(None, pattern=r"^https?://")
+    """URL of an S3-compatible server."""
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if self.size is not None and "scale" in self.model_fields_set and self.scale != 2:
+            raise ValueError("scale and size exclude each other: give one of them")
+        return self
+
+    @property
+    def detection(self) -> DetectionSettings:
+        return _part(DetectionSettings, self)
+
+    @property
+    def routing(self) -> RoutingBounds:
+        return _part(RoutingBounds, self)
+
+    @property
+    def output_size(self) -> SizeSettings:
+        return _part(SizeSettings, self)
+
+    @property
+    def encode(self) -> EncodeSettings:
+        return _part(EncodeSettings, self)
+
+    @property
+    def pools(self) -> PoolSettings:
+        return _part(PoolSettings, self)
+
+    @property
+    def active_experts(self) -> frozenset[Decision]:
+        """The experts that this job uses."""
+        return {
+            "both": frozenset((Decision.EXPERT_F, Decision.EXPERT_T)),
+            "f": frozenset((Decision.EXPERT_F,)),
+            "t": frozenset((Decision.EXPERT_T,)),
+            "none": frozenset[Decision](),
+        }[self.experts]
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The videos written for each source."""
+        wanted = {"restored": True, "baseline": self.baseline, "compare": self.compare}
+        return tuple(variant for variant in VARIANTS if wanted[variant])
+
+    def job_id(self, sources: Iterable[Source], weights: Mapping[str, str]) -> str:
+        """16 hex digits: the same inputs, pixel settings and weights are the same job, anything else another.
+
+        Args:
+            weights: expert -> sha256 of its weights file.
+        """
+        told = {
+            "version": _PIXELS_VERSION,
+            "sources": sorted(source.key for source in sources),
+            "weights": dict(sorted(weights.items())),
+            "experts": self.experts,
+            "variants": self.variants,
+            **{
+                name: _part(kind, self).model_dump()
+                for name, kind in (
+                    ("detection", DetectionSettings),
+                    ("routing", RoutingBounds),
+                    ("size", SizeSettings),
+                    ("encode", EncodeSettings),
+                )
+            },
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _part(kind: type[Part], config: BaseModel) -> Part:
+    return kind.model_validate({name: getattr(config, name) for name in kind.model_fields})
+
+
+def load_config(path: Path | None, flags: Mapping[str, Any]) -> JobConfig:
+    """The configuration of a file with flags over it.
+
+    Args:
+        path: YAML file of keys of `JobConfig`; None for flags alone.
+        flags: values given on the command line; None where a flag was not given.
+
+    Raises:
+        UsageError: names the key, the value, where it stands and what is allowed.
+    """
+    from_file = _read_yaml(path) if path else {}
+    given = {key: value for key, value in flags.items() if value is not None}
+    try:
+        return JobConfig.model_validate({**from_file, **given})
+    except ValidationError as error:
+        raise UsageError(_explain(error, set(given), path)) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"no such configuration file: {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise UsageError(f"{path}: must hold `key: value` lines, such as `scale: 2`")
+    content = {key.replace("-", "_"): value for key, value in content.items()}
+    if isinstance(content.get("sources"), str):
+        content["sources"] = [content["sources"]]
+    return content
+
+
+def _explain(error: ValidationError, flags: set[str], path: Path | None) -> str:
+    """The first thing that is wrong, in one line."""
+    first = error.errors()[0]
+    if not first["loc"]:
+        return str(first["msg"]).removeprefix("Value error, ")
+    key = str(first["loc"][0])
+    where = f"--{key.replace('_', '-')}" if key in flags else f"{path}: {key}" if path else key
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, JobConfig.model_fields, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(sorted(JobConfig.model_fields))}"
+        return f"{where}: there is no such key; {hint}"
+    if first["type"] == "missing":
+        return {"out": "--out is missing: say which folder or s3:// prefix takes the results"}.get(
+            key, "no source given: name a file, folder, glob, s3:// prefix or list file"
+        )
+    return f"{where}: {first['input']!r} is not allowed; {_allowed(key)}"
+
+
+def _allowed(key: str) -> str:
+    """What a key may be, from its schema."""
+    schema = JobConfig.model_json_schema()["properties"][key]
+    options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    told = options[0]
+    if "enum" in told:
+        return f"choose {', '.join(map(str, told['enum'][:-1]))} or {told['enum'][-1]}"
+    if "pattern" in told:
+        return {"size": "write WxH in pixels, such as 1920x1080"}.get(key, "write a URL such as http://127.0.0.1:8333")
+    low = told.get("minimum", told.get("exclusiveMinimum"))
+    high = told.get("maximum", told.get("exclusiveMaximum"))
+    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(told.get("type"), "a text")
+    if low is not None and high is not None:
+        return f"{kind} from {low} to {high}"
+    return f"{kind} of at least {low}" if low is not None else kind

@@ -1,0 +1,99 @@
+"""What a person sees while a job runs: a live table on a terminal, a line now and then anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from actors.routing import Tier
+from storage.receipts import Receipt
+
+_LINE_EVERY_SECONDS = 10.0
+
+
+class JobProgress:
+    """Counts what is done and shows it. Use as a context manager around the run."""
+
+    def __init__(self, console: Console, *, videos: int, shards: int, frames: int, done_before: int) -> None:
+        """Args:
+        videos: of the job, those already finished included.
+        shards: still to be done.
+        frames: in them, by the headers; the videos' own counts may differ.
+        done_before: videos that an earlier run finished.
+        """
+        self._console = console
+        self._videos, self._shards, self._frames = videos, shards, frames
+        self._videos_done, self._videos_failed = done_before, 0
+        self._shards_done = self._frames_done = 0
+        self._tiers: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._bar = Progress(TextColumn("frames"), BarColumn(bar_width=None), TextColumn("{task.percentage:3.0f}%"))
+        self._task = self._bar.add_task("frames", total=max(1, frames))
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> JobProgress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+        else:
+            self._say(self.line())
+
+    def shard_done(self, receipt: Receipt) -> None:
+        """A receipt came in."""
+        self._shards_done += 1
+        self._frames_done += receipt.frames
+        self._tiers.update(receipt.tiers)
+        self._bar.update(self._task, completed=min(self._frames, self._frames_done))
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_SECONDS:
+            self._last_line = now
+            self._say(self.line())
+
+    def video_done(self, name: str) -> None:
+        """A video was committed."""
+        self._videos_done += 1
+        self._say(f"done: {name}")
+
+    def video_failed(self, name: str, reason: str) -> None:
+        """A video was given up."""
+        self._videos_failed += 1
+        self._say(f"failed: {name}: {reason}")
+
+    @property
+    def frames_per_second(self) -> float:
+        """Since the run began."""
+        return self._frames_done / max(1e-9, time.monotonic() - self._started)
+
+    def line(self) -> str:
+        """Everything in one line."""
+        tiers = ", ".join(f"{self._tiers[tier]} {tier}" for tier in Tier) if self._tiers else "none yet"
+        return (
+            f"videos {self._videos_done}/{self._videos}, shards {self._shards_done}/{self._shards}, "
+            f"{self._frames_done} frames at {self.frames_per_second:.1f}/s, faces in frames: {tiers}, "
+            f"time left {self._time_left()}, failed {self._videos_failed}"
+        )
+
+    def _time_left(self) -> str:
+        if not self._frames_done:
+            return "unknown"
+        seconds = round(max(0, self._frames - self._frames_done) / self.frames_per_second)
+        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+    def _table(self) -> Group:
+        return Group(self._bar, Text(self.line()))
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,119 @@
+"""How restored frames are encoded: the settings, and the pixel format and size that a source is worked in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+from av.video.format import VideoFormat
+from pydantic import BaseModel, ConfigDict, Field
+
+from storage.errors import SourceError, UsageError
+from storage.probe import VideoProbe
+
+Codec = Literal["h264", "hevc"]
+Preset = Literal[
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"
+]
+
+MAX_FRAME_SIDE = 16384
+"""Widest and tallest frame that x264 takes, pixels."""
+
+
+class EncodeSettings(BaseModel):
+    """Codec and quality of the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    codec: Codec = "h264"
+    crf: float = Field(18.0, ge=0, le=51)
+    """Constant rate factor of x264 and x265: lower is better, 18 is about transparent."""
+    preset: Preset = "fast"
+
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder."""
+        return {"h264": "libx264", "hevc": "libx265"}[self.codec]
+
+
+class SizeSettings(BaseModel):
+    """Size of the result: a factor, or exact pixels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scale: Literal[1, 2, 4] = 2
+    size: str | None = Field(None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
+    """`WxH` in pixels of the coded frame; overrides `scale`. The sample aspect ratio changes so that the picture
+    keeps its shape."""
+
+
+@dataclass(frozen=True)
+class OutputPicture:
+    """The frames that the encoder is handed, for one source."""
+
+    width: int
+    height: int
+    pix_fmt: str
+    """FFmpeg's name; planar YUV or grey, of the source's own depth and subsampling where the codec has it."""
+    sample_aspect_ratio: Fraction
+
+    @property
+    def log2_chroma(self) -> tuple[int, int]:
+        """(horizontal, vertical) log2 of the chroma subsampling; (0, 0) for 4:4:4 and grey."""
+        return chroma_subsampling(self.pix_fmt)
+
+
+def output_picture(probe: VideoProbe, size: SizeSettings) -> OutputPicture:
+    """Size, pixel format and sample aspect ratio of the result for a source.
+
+    Raises:
+        SourceError: the result would be larger than the codec takes.
+    """
+    if size.size is None:
+        width, height = probe.width * size.scale, probe.height * size.scale
+    else:
+        width, height = (int(side) for side in size.size.split("x"))
+    if max(width, height) > MAX_FRAME_SIDE:
+        raise SourceError(
+            f"a result of {width}x{height} is larger than {MAX_FRAME_SIDE} pixels a side. Choose a smaller --scale"
+        )
+    shape = Fraction(probe.width * height, probe.height * width)
+    return OutputPicture(
+        width, height, _working_pix_fmt(probe.pix_fmt, width, height), probe.sample_aspect_ratio * shape
+    )
+
+
+def _working_pix_fmt(source: str, width: int, height: int) -> str:
+    """The planar format nearest to `source` that x264 and x265 encode at this size.
+
+    4:2:0 and 4:2:2 need even sides: an odd one is written as 4:4:4. RGB and palette sources become 4:2:0, which every
+    player shows. More than 8 bits become 10.
+    """
+    described = VideoFormat(source)
+    deep = "10le" if max(component.bits for component in described.components) > 8 and not described.is_rgb else ""
+    if source.startswith("gray"):
+        return f"gray{deep}"
+    across, down = chroma_subsampling(source)
+    layout = {(1, 1): "420", (1, 0): "422", (0, 0): "444"}.get((across, down), "444")
+    if described.is_rgb or source.startswith(("pal", "mono")):
+        layout = "420"
+    if (layout == "420" and (width % 2 or height % 2)) or (layout == "422" and width % 2):
+        layout = "444"
+    full_range = "j" if source.startswith("yuvj") and not deep else ""
+    return f"yuv{full_range}{layout}p{deep}"
+
+
+def chroma_subsampling(pix_fmt: str) -> tuple[int, int]:
+    """(horizontal, vertical) log2 of the chroma subsampling of a pixel format."""
+    described = VideoFormat(pix_fmt, 64, 64)
+    if described.is_rgb or len(described.components) < 3:
+        return 0, 0
+    return (64 // described.chroma_width()).bit_length() - 1, (64 // described.chroma_height()).bit_length() - 1
+
+
+def parse_codec(name: str) -> Codec:
+    """Raise UsageError for a codec that facemill does not write."""
+    if name == "h264" or name == "hevc":
+        return "h264" if name == "h264" else "hevc"
+    raise UsageError(f"unknown codec {name!r}: choose h264 or hevc")

@@ -1,0 +1,34 @@
+"""Every error facemill raises on purpose. Each message says what was wrong, where, and what to do.
+
+FacemillError
+├── UsageError          the command or its configuration cannot be carried out; nothing was started
+├── SourceError         one source cannot be restored; the rest of the job is not concerned
+├── DestinationError    results cannot be written
+└── MediaError          frames or packets are not what their index or receipt says
+"""
+
+
+class FacemillError(Exception):
+    """Base of the errors whose text is meant for the person who runs facemill."""
+
+
+class UsageError(FacemillError):
+    """The command line or the configuration asks for something that cannot be done."""
+
+
+class SourceError(FacemillError):
+    """A source is missing, unreadable, or has nothing to restore."""
+
+
+class DestinationError(FacemillError):
+    """The destination cannot take the results."""
+
+
+class MediaError(FacemillError):
+    """Frames or packets differ from what the plan or a receipt says they must be."""
+
+
+def explain(error: BaseException) -> str:
+    """One line for a person: facemill's own text as it is, any other error with its type in front."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, FacemillError) else f"{type(error).__name__}: {text}"

@@ -1,0 +1,78 @@
+"""Cutting a video into shards: half-open pts ranges that tile all of time, so that every frame has one owner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from storage.catalogue import Source
+from storage.probe import VideoProbe
+
+
+@dataclass(frozen=True, order=True)
+class PtsRange:
+    """Half-open range [start, end) in ticks of the video's time base; None is open on that side."""
+
+    start: int | None
+    end: int | None
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"pts range [{self.start}, {self.end}) is empty or reversed")
+
+    def __contains__(self, pts: int) -> bool:
+        return (self.start is None or pts >= self.start) and (self.end is None or pts < self.end)
+
+    def __str__(self) -> str:
+        """Name of the range in object names: ticks, `begin` or `end` for an open side."""
+        return f"{'begin' if self.start is None else self.start}_{'end' if self.end is None else self.end}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A range of one video: the unit of work, and of one encoded segment."""
+
+    source: Source
+    probe: VideoProbe
+    range: PtsRange
+    """The frames this shard owns."""
+
+    def part(self, start: int | None, end: int | None) -> Shard:
+        """The same shard narrowed to [start, end), for a shard that is cut because it is crowded."""
+        return replace(self, range=PtsRange(start, end))
+
+
+def plan_shards(source: Source, probe: VideoProbe, shard_seconds: Fraction) -> list[Shard]:
+    """Tile a video's time with shards of about `shard_seconds`.
+
+    The first range is open at its start and the last at its end, so no frame is lost when the header is wrong about
+    either. The plan needs the header only.
+    """
+    step = max(1, round(shard_seconds / probe.time_base))
+    count = max(1, round(Fraction(probe.duration or 0, step)))
+    cuts = [probe.first_pts + step * i for i in range(1, count)]
+    starts: list[int | None] = [None, *cuts]
+    ends: list[int | None] = [*cuts, None]
+    return [Shard(source, probe, PtsRange(start, end)) for start, end in zip(starts, ends, strict=True)]
+
+
+def chain_covering(wanted: PtsRange, available: Iterable[PtsRange]) -> list[PtsRange] | None:
+    """The ranges, in order, that tile `wanted` exactly; None when they do not (yet)."""
+    by_start = {part.start: part for part in sorted(available, key=_by_end, reverse=True)}
+    chain: list[PtsRange] = []
+    at = wanted.start
+    while True:
+        part = by_start.get(at)
+        if part is None or part in chain:
+            return None
+        chain.append(part)
+        if part.end == wanted.end:
+            return chain
+        if part.end is None:
+            return None
+        at = part.end
+
+
+def _by_end(part: PtsRange) -> tuple[bool, int]:
+    return (part.end is None, part.end or 0)

@@ -1,0 +1,235 @@
+"""One code path over fsspec for files on disk (`/data/in`, `file://`) and objects in S3 (`s3://bucket/prefix`)."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import fsspec
+from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.spec import AbstractFileSystem
+
+from storage.errors import DestinationError, FacemillError, SourceError
+
+READ_BLOCK_BYTES = 4 << 20
+"""Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
+
+_PARTIAL_MARK = ".facemill-partial-"
+
+
+def is_remote(url: str) -> bool:
+    """Whether `url` names an object store rather than a file on this machine."""
+    return "://" in url and not url.startswith("file://")
+
+
+def join(base: str, *names: str) -> str:
+    """Join path parts with `/`, for a local folder and an `s3://` prefix alike."""
+    return posixpath.join(base.rstrip("/") or "/", *names)
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """What tells one version of a file from another without reading it."""
+
+    size: int
+    """Bytes."""
+    version: str
+    """ETag of an S3 object, modification time in ns of a file."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """Reads and writes by URL. Holds settings only, so it can travel to any worker.
+
+    Credentials are never held here: S3 takes them from the environment or the instance, as boto3 does.
+    """
+
+    s3_endpoint: str | None = None
+    """URL of an S3-compatible server; None for the one that the AWS environment names."""
+
+    def filesystem(self, url: str) -> tuple[AbstractFileSystem, str]:
+        """The filesystem that holds `url`, and the path of `url` inside it."""
+        options: dict[str, Any] = {}
+        if url.startswith(("s3://", "s3a://")):
+            options = {"use_listings_cache": False, "default_block_size": READ_BLOCK_BYTES}
+            if self.s3_endpoint:
+                options["endpoint_url"] = self.s3_endpoint
+        return fsspec.core.url_to_fs(url, **options)
+
+    def exists(self, url: str) -> bool:
+        filesystem, path = self.filesystem(url)
+        return bool(filesystem.exists(path))
+
+    def identity(self, url: str) -> FileIdentity:
+        """Size and version of the file at `url`.
+
+        Raises:
+            FileNotFoundError: nothing is there.
+        """
+        filesystem, path = self.filesystem(url)
+        found = filesystem.info(path)
+        if is_remote(url):
+            return FileIdentity(int(found["size"]), str(found.get("ETag", "")).strip('"'))
+        return FileIdentity(int(found["size"]), str(os.stat(path).st_mtime_ns))
+
+    def list_files(self, url: str) -> list[str]:
+        """URLs of all files below the folder or prefix `url`, sorted; empty when there is none."""
+        filesystem, path = self.filesystem(url)
+        found = filesystem.find(path)
+        return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in found)
+
+    @contextmanager
+    def open_media(self, url: str) -> Iterator[str | IO[bytes]]:
+        """What a demuxer can open: the path of a local file, a seekable binary file for a remote one."""
+        filesystem, path = self.filesystem(url)
+        if not is_remote(url):
+            yield path
+            return
+        with filesystem.open(path, "rb", cache_type="readahead") as file:
+            yield file
+
+    def read_bytes(self, url: str) -> bytes:
+        filesystem, path = self.filesystem(url)
+        return bytes(filesystem.cat_file(path))
+
+    @contextmanager
+    def staged(self, url: str) -> Iterator[Path]:
+        """A local path to write; when the block ends without an error, its content appears at `url`, at once and whole.
+
+        On disks the path lies beside the final name; it is flushed and renamed over it. A crash before the rename
+        leaves a `.facemill-partial-*` file and nothing at `url`. For S3 the path lies in the temporary folder and is
+        sent by one PUT, or one CompleteMultipartUpload; a crash before it leaves nothing at `url`. Either way a reader
+        sees the old object or the new one, never a part.
+        """
+        filesystem, path = self.filesystem(url)
+        if is_remote(url):
+            with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
+                local = Path(scratch) / posixpath.basename(path)
+                yield local
+                filesystem.put_file(str(local), path)
+            return
+        final = Path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(f"{_PARTIAL_MARK}{uuid.uuid4().hex}")
+        try:
+            yield partial
+            with open(partial, "rb") as written:
+                os.fsync(written.fileno())
+            os.replace(partial, final)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def commit_bytes(self, content: bytes, url: str) -> None:
+        """Make `content` appear at `url` at once and whole, as `staged` does for a file."""
+        if is_remote(url):
+            filesystem, path = self.filesystem(url)
+            filesystem.pipe_file(path, content)
+            return
+        with self.staged(url) as partial:
+            partial.write_bytes(content)
+
+    @contextmanager
+    def local_copy(self, url: str) -> Iterator[Path]:
+        """A path of this machine with the content of `url`: the file itself on disks, a temporary copy from S3."""
+        filesystem, path = self.filesystem(url)
+        if not is_remote(url):
+            yield Path(path)
+            return
+        with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
+            local = Path(scratch) / posixpath.basename(path)
+            filesystem.get_file(path, str(local))
+            yield local
+
+    def remove(self, urls: list[str]) -> None:
+        """Remove files; one that is gone already is no error. On disks, folders left empty go too."""
+        for url in urls:
+            filesystem, path = self.filesystem(url)
+            try:
+                filesystem.rm_file(path)
+            except FileNotFoundError:
+                continue
+            if not is_remote(url):
+                self._remove_if_empty(Path(path).parent)
+
+    @staticmethod
+    def _remove_if_empty(folder: Path) -> None:
+        try:
+            folder.rmdir()
+        except OSError:
+            return  # not empty, or another process was first: both are fine
+
+    def check_readable(self, url: str) -> None:
+        """Raise SourceError when the bucket or the path behind `url` cannot be reached.
+
+        A local path is checked for existence; for S3 the bucket is asked for, with the credentials at hand.
+        """
+        filesystem, path = self.filesystem(url)
+        with storage_errors_as(SourceError, url):
+            if is_remote(url):
+                filesystem.ls(path.split("/", 1)[0], refresh=True)
+            elif not filesystem.exists(path):
+                raise SourceError(f"no such source: {url}. Give a file, folder, glob, s3:// prefix or list file")
+
+    def check_writable(self, url: str) -> None:
+        """Write and remove a probe file below `url`.
+
+        Raises:
+            DestinationError: the folder or bucket does not take it.
+        """
+        probe = join(url, f"{_PARTIAL_MARK}probe-{uuid.uuid4().hex}")
+        existed = is_remote(url) or Path(self.filesystem(url)[1]).exists()
+        with storage_errors_as(DestinationError, url):
+            if not existed:
+                os.makedirs(self.filesystem(url)[1])
+            filesystem, path = self.filesystem(probe)
+            filesystem.pipe_file(path, b"facemill")
+            filesystem.rm_file(path)
+
+
+_S3_HINTS = {
+    "NoSuchBucket": "no such bucket. Create it, or check the name and --s3-endpoint",
+    "404": "no such bucket or key. Check the name and --s3-endpoint",
+    "InvalidAccessKeyId": "the access key is not known. Check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY",
+    "AccessDenied": "access denied. Check that these credentials may use this bucket",
+    "403": "access denied. Check the credentials and that they may use this bucket",
+    "ExpiredToken": "the credentials have expired. Renew them and run the same command again",
+}
+
+
+@contextmanager
+def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
+    """Turn what a filesystem raises into one line of `kind` that says what to do about `url`."""
+    try:
+        yield
+    except FacemillError:
+        raise
+    except (ClientError, BotoCoreError, OSError, ValueError) as error:
+        raise kind(f"{url}: {_storage_hint(error)}") from error
+
+
+def _storage_hint(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:  # s3fs raises a built-in error from the ClientError that knows the S3 code
+        if isinstance(cause, ClientError):
+            code = str(cause.response.get("Error", {}).get("Code", ""))
+            return _S3_HINTS.get(code, f"the S3 server answered {code}: {cause}")
+        if type(cause).__name__ == "NoCredentialsError":
+            return "no S3 credentials found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
+        if type(cause).__name__ == "EndpointConnectionError":
+            return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
+        cause = cause.__cause__
+    if isinstance(error, PermissionError):
+        return f"permission denied ({error}). Check the rights, or choose another place"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a part of this path is a file, not a folder. Choose another place"
+    if isinstance(error, FileNotFoundError):
+        return f"not found ({error}). Check the name"
+    return f"{type(error).__name__}: {error}"
