@@ -1,0 +1,110 @@
+"""What does not fit is refused with the reason: a network with random layers must never restore a face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from actors.experts.checkpoint import network_from_file
+from actors.experts.transformer import ChannelAttention, TransformerExpert, WindowAttention
+from weights import WeightsError
+
+State = dict[str, Tensor]
+
+
+def rewrite(path: Path, change: Callable[[State], object]) -> None:
+    state = load_file(path)
+    change(state)
+    save_file(state, path)
+
+
+def test_a_network_comes_back_with_the_weights_and_sizes_it_was_saved_with(network: nn.Module, tmp_path: Path) -> None:
+    path = tmp_path / "expert.safetensors"
+    save_file(network.state_dict(), path)
+    loaded = network_from_file(path, scale=4)
+    image = torch.rand(1, 3, 24, 16)
+    with torch.inference_mode():
+        torch.testing.assert_close(loaded(image), network(image))
+    assert not loaded.training
+
+
+def test_hyper_parameters_are_read_from_the_shapes(tmp_path: Path) -> None:
+    path = tmp_path / "expert.safetensors"
+    odd = TransformerExpert(channels=24, groups=3, heads=3, window=4, hidden=20)
+    save_file(odd.state_dict(), path)
+    loaded = network_from_file(path, scale=4)
+    assert isinstance(loaded, TransformerExpert)
+    assert loaded.size_multiple == 4
+    heads = [part.heads for part in loaded.modules() if isinstance(part, WindowAttention | ChannelAttention)]
+    assert heads == [3] * 6
+
+
+@pytest.mark.parametrize("key", ["stem.weight", "stem.bias"])
+def test_a_missing_key_is_named(weights_file: Path, key: str) -> None:
+    rewrite(weights_file, lambda state: state.pop(key))
+    with pytest.raises(WeightsError, match=key):
+        network_from_file(weights_file, scale=4)
+
+
+def test_a_key_too_many_is_named(weights_file: Path) -> None:
+    rewrite(weights_file, lambda state: state.update({"stray.weight": torch.zeros(1)}))
+    with pytest.raises(WeightsError, match=r"stray\.weight.*too many"):
+        network_from_file(weights_file, scale=4)
+
+
+def test_a_wrong_shape_is_named(weights_file: Path) -> None:
+    rewrite(weights_file, lambda state: state.update({"stem.bias": torch.zeros(3)}))
+    with pytest.raises(WeightsError, match=r"stem\.bias has shape \(3,\)"):
+        network_from_file(weights_file, scale=4)
+
+
+def test_another_scale_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x2.safetensors"
+    save_file(TransformerExpert(channels=16, groups=1, hidden=16, scale=2).state_dict(), path)
+    with pytest.raises(WeightsError, match="enlarges x2"):
+        network_from_file(path, scale=4)
+
+
+def test_a_foreign_state_dict_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "foreign.safetensors"
+    save_file({"conv.weight": torch.zeros(3, 3)}, path)
+    with pytest.raises(WeightsError, match="no architecture"):
+        network_from_file(path, scale=4)
+
+
+def test_values_that_are_not_numbers_are_refused(weights_file: Path) -> None:
+    rewrite(weights_file, lambda state: state["stem.bias"].fill_(float("nan")))
+    with pytest.raises(WeightsError, match=r"stem\.bias holds NaN"):
+        network_from_file(weights_file, scale=4)
+
+
+def test_a_truncated_file_is_refused(weights_file: Path) -> None:
+    content = weights_file.read_bytes()
+    weights_file.write_bytes(content[: len(content) // 2])
+    with pytest.raises(WeightsError, match="truncated"):
+        network_from_file(weights_file, scale=4)
+
+
+class Payload:
+    """Unpickled, it would raise."""
+
+    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
+        return _explode, ()
+
+
+def _explode() -> object:
+    raise AssertionError("the pickle was executed")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("name", ["weights.pth", "renamed.safetensors"])
+def test_a_pickle_is_refused_without_running_it(tmp_path: Path, name: str, zipped: bool) -> None:
+    path = tmp_path / name
+    torch.save({"weights": Payload()}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match="pickle"):
+        network_from_file(path, scale=4)

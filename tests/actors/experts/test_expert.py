@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from actors.experts import EXPERT_SCALE, Expert, WeightsError, load_expert
+from actors.experts.expert import bucket_size, pad_to_bucket
+from weights import sha256_of
+
+MakeCrop = Callable[..., NDArray[np.uint8]]
+SIZES = [(16, 16), (33, 21), (24, 40), (33, 21), (40, 40), (17, 31)]
+
+
+class NearestX4(nn.Module):
+    """A stand-in that copies each pixel into a 4x4 cell, and can run out of memory as a GPU does."""
+
+    scale, size_multiple = 4, 1
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.batches: list[int] = []
+
+    def forward(self, image: Tensor) -> Tensor:
+        if len(image) > self.capacity:
+            raise torch.OutOfMemoryError("no memory")
+        self.batches.append(len(image))
+        return image.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+
+
+def test_every_crop_comes_back_four_times_its_size_and_in_order(crop: MakeCrop) -> None:
+    crops_rgb = [crop(*size, seed) for seed, size in enumerate(SIZES)]
+    restored = Expert("expert_t", NearestX4(capacity=99), "").restore(crops_rgb)
+    for crop_rgb, result_rgb in zip(crops_rgb, restored, strict=True):
+        assert result_rgb.dtype == np.uint8
+        np.testing.assert_array_equal(result_rgb[::EXPERT_SCALE, ::EXPERT_SCALE], crop_rgb)
+
+
+def test_no_crops_give_no_results(network: nn.Module) -> None:
+    assert Expert("expert_t", network, "").restore([]) == []
+
+
+def test_a_crop_gives_the_same_bytes_alone_and_in_any_company(network: nn.Module, crop: MakeCrop) -> None:
+    expert = Expert("expert_t", network, "")
+    crops_rgb = [crop(*size, seed) for seed, size in enumerate(SIZES)]
+    alone = [expert.restore([crop_rgb])[0] for crop_rgb in crops_rgb]
+    backwards = expert.restore(crops_rgb[::-1])[::-1]
+    for single, accompanied in zip(alone, backwards, strict=True):
+        np.testing.assert_array_equal(single, accompanied)
+
+
+def test_padding_moves_pixels_far_from_it_by_two_grey_levels_at_most(network: nn.Module, crop: MakeCrop) -> None:
+    """Sizes 56 and 49 share a bucket; content that both show must come out alike away from the cut."""
+    whole_rgb = crop(56, 56)
+    expert = Expert("expert_t", network, "")
+    whole, cut = expert.restore([whole_rgb, whole_rgb[:49, :49].copy()])
+    inner = slice(0, 4 * 24)
+    difference = np.abs(whole[inner, inner].astype(int) - cut[inner, inner])
+    assert np.percentile(difference, 99) <= 2
+
+
+def test_restoring_twice_gives_the_same_bytes(network: nn.Module, crop: MakeCrop) -> None:
+    expert = Expert("expert_f", network, "")
+    first, second = (expert.restore([crop(35, 27)])[0] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_given_crops_are_left_as_they_were(network: nn.Module, crop: MakeCrop) -> None:
+    crop_rgb = crop(20, 20)
+    before = crop_rgb.copy()
+    Expert("expert_t", network, "").restore([crop_rgb])
+    np.testing.assert_array_equal(crop_rgb, before)
+
+
+def test_out_of_memory_halves_the_batch_and_loses_no_crop(crop: MakeCrop, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = NearestX4(capacity=2)
+    expert = Expert("expert_t", stand_in, "")
+    monkeypatch.setattr(expert, "_batch_limit", lambda size: 8)
+    crops_rgb = [crop(24, 24, seed) for seed in range(7)]
+    restored = expert.restore(crops_rgb)
+    assert sum(stand_in.batches) == 7
+    assert max(stand_in.batches) <= 2
+    for crop_rgb, result_rgb in zip(crops_rgb, restored, strict=True):
+        np.testing.assert_array_equal(result_rgb[::4, ::4], crop_rgb)
+
+
+def test_one_crop_that_does_not_fit_is_an_error_and_not_an_endless_loop(crop: MakeCrop) -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        Expert("expert_t", NearestX4(capacity=0), "").restore([crop(16, 16)])
+
+
+@pytest.mark.parametrize(
+    "bad_rgb",
+    [
+        np.zeros((15, 20, 3), np.uint8),
+        np.zeros((20, 20, 4), np.uint8),
+        np.zeros((20, 20), np.uint8),
+        np.zeros((20, 20, 3), np.float32),
+    ],
+)
+def test_an_unfit_crop_is_refused_by_its_number(bad_rgb: NDArray[np.uint8], crop: MakeCrop) -> None:
+    expert = Expert("expert_t", NearestX4(capacity=9), "")
+    with pytest.raises(ValueError, match="crop 1 is"):
+        expert.restore([crop(20, 20), bad_rgb])
+
+
+def test_a_side_of_the_bucket_size_is_not_padded(crop: MakeCrop) -> None:
+    assert bucket_size(16, 17) == (16, 24)
+    np.testing.assert_array_equal(pad_to_bucket(crop(16, 24)), crop(16, 24))
+
+
+def test_padding_mirrors_the_edge(crop: MakeCrop) -> None:
+    crop_rgb = crop(20, 16)
+    padded = pad_to_bucket(crop_rgb)
+    assert padded.shape == (24, 16, 3)
+    np.testing.assert_array_equal(padded[20], crop_rgb[18])
+
+
+def test_weights_by_path_are_loaded_with_their_hash(weights_file: Path, crop: MakeCrop) -> None:
+    expert = load_expert("expert_f", weights_path=weights_file)
+    assert expert.name == "expert_f"
+    assert expert.sha256 == sha256_of(weights_file)
+    assert expert.restore([crop(16, 24)])[0].shape == (64, 96, 3)
+
+
+def test_absent_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nothing\.safetensors"):
+        load_expert("expert_t", weights_path=tmp_path / "nothing.safetensors")
