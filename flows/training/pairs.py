@@ -1,0 +1,239 @@
+"""The stream of training pairs: faces on canvases, through a codec, cut into patches.
+
+An encode costs tens of milliseconds whatever is in it, a patch next to nothing, so many faces share one
+canvas, as in a meeting grid, and each gives several patches. A shuffle buffer then mixes patches of many
+canvases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flows.training.codec import CodecName, compress_frames
+from flows.training.degradation import (
+    Degradation,
+    DegradationRanges,
+    corrupt,
+    draw_degradation,
+    soften,
+    unresize,
+)
+from flows.training.portraits import DataError, Face
+
+SCALE = 4
+
+
+class Faces(Protocol):
+    """Anything that hands out faces by number."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int) -> Face: ...
+
+
+@dataclass(frozen=True)
+class PairRecipe:
+    """How pairs are made for one expert.
+
+    Attributes:
+        ranges: the degradations.
+        face_width: narrowest and widest degraded face in px; a face is never enlarged to reach it.
+        patch: side of a low-resolution patch in px.
+        tile: side of the low-resolution view of a face on the canvas in px, at least ``patch``.
+        grid: tiles a row and a column of the canvas.
+        gutter: most px between a tile and its place's corner, so that tiles do not sit on the block grid.
+        frames: frames a canvas is encoded with; the last but one is used, a P or B frame.
+        patches_per_tile: patches cut from a tile.
+        buffer: patches that a shuffle draws from.
+    """
+
+    ranges: DegradationRanges
+    face_width: tuple[float, float]
+    patch: int = 32
+    tile: int = 80
+    grid: int = 4
+    gutter: int = 15
+    frames: int = 4
+    patches_per_tile: int = 3
+    buffer: int = 384
+
+
+class Pair(NamedTuple):
+    """A degraded patch (P, P, 3) and its original (4P, 4P, 3), uint8 RGB."""
+
+    patch_lr: NDArray[np.uint8]
+    patch_hr: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A view of one face, uint8 RGB, and what shall happen to it.
+
+    Attributes:
+        original_hr: (4H, 4W, 3), the truth.
+        reduced_lr: (H, W, 3), the truth reduced by area.
+        degradation: what happens to ``reduced_lr`` before a codec.
+    """
+
+    original_hr: NDArray[np.uint8]
+    reduced_lr: NDArray[np.uint8]
+    degradation: Degradation
+
+
+def eligible(faces: Faces, recipe: PairRecipe) -> NDArray[np.intp]:
+    """Numbers of the faces that are large enough for the recipe's narrowest degraded face."""
+    widths = np.array([faces[place].width for place in range(len(faces))])
+    return np.flatnonzero(widths >= SCALE * recipe.face_width[0])
+
+
+def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
+    """Reduce a face by area to a drawn width and cut a view around a place near its middle."""
+    widest = max(recipe.face_width[0], min(recipe.face_width[1], face.width / SCALE))
+    reduction = min(1.0, SCALE * float(rng.uniform(recipe.face_width[0], widest)) / face.width)
+    height, width = face.pixels_rgb.shape[:2]
+    side = SCALE * recipe.tile
+    view_h, view_w = min(height, int(side / reduction)), min(width, int(side / reduction))
+    x0, y0, x1, y1 = face.bbox_xyxy
+    top = int(np.clip(rng.uniform(y0, y1) - view_h / 2, 0, height - view_h))
+    left = int(np.clip(rng.uniform(x0, x1) - view_w / 2, 0, width - view_w))
+    view = face.pixels_rgb[top : top + view_h, left : left + view_w]
+    size = [max(recipe.patch, min(recipe.tile, int(extent * reduction) // SCALE)) for extent in (view_w, view_h)]
+    scaled = cv2.resize(view, (SCALE * size[0], SCALE * size[1]), interpolation=cv2.INTER_AREA)
+    original_hr = relight(np.asarray(scaled, np.uint8), rng)
+    if rng.random() < 0.5:
+        original_hr = np.ascontiguousarray(original_hr[:, ::-1])
+    reduced_lr = cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA)
+    return Tile(original_hr, np.asarray(reduced_lr, np.uint8), draw_degradation(recipe.ranges, rng))
+
+
+def relight(image_rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change exposure, gamma and white balance, in half of the cases: studio light is not the world."""
+    if rng.random() < 0.5:
+        return image_rgb
+    levels = np.linspace(0, 1, 256)[:, None] ** rng.uniform(0.75, 1.5)
+    gains = rng.uniform(0.65, 1.05) * rng.uniform(0.92, 1.08, size=3)
+    table = np.clip(np.rint(255 * levels * gains), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.LUT(image_rgb, table[None]), np.uint8)
+
+
+def degrade_tiles(tiles: Sequence[Tile], recipe: PairRecipe, rng: np.random.Generator) -> list[NDArray[np.uint8]]:
+    """Send tiles through their degradations and, together on one canvas, through one codec.
+
+    Returns:
+        The degraded tiles, uint8 RGB, each the size of its ``reduced_lr``.
+    """
+    softened = [soften(tile.reduced_lr, tile.degradation) for tile in tiles]
+    used = recipe.frames - 2
+    shots = [
+        _shot(view, tile.degradation, recipe.frames, used, rng) for view, tile in zip(softened, tiles, strict=True)
+    ]
+    decoded = [shot[used] for shot in shots]
+    if rng.random() < recipe.ranges.codec_share:
+        canvas, places = _lay_out(shots, recipe, rng)
+        codec: CodecName = ("h264", "hevc", "mpeg4")[rng.choice(3, p=(0.5, 0.25, 0.25))]
+        frame = compress_frames(canvas, codec, float(rng.uniform(*recipe.ranges.crf)))[used]
+        for number, (tile, (top, left)) in enumerate(zip(tiles, places, strict=True)):
+            if tile.degradation.coded:
+                height, width = decoded[number].shape[:2]
+                decoded[number] = frame[top : top + height, left : left + width]
+    return [
+        unresize(view, tile.degradation, (tile.reduced_lr.shape[0], tile.reduced_lr.shape[1]))
+        for view, tile in zip(decoded, tiles, strict=True)
+    ]
+
+
+def _shot(
+    view: NDArray[np.uint8], degradation: Degradation, frames: int, used: int, rng: np.random.Generator
+) -> list[NDArray[np.uint8]]:
+    """Frames of a face that drifts at a constant speed, each with fresh noise; frame ``used`` is in place."""
+    velocity = rng.normal(0, 1.0, size=2) * (rng.random() < 0.7)
+    size = (view.shape[1], view.shape[0])
+    shot = []
+    for number in range(frames):
+        moved = view
+        if number != used:
+            dx, dy = velocity * (number - used)
+            motion = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+            moved = np.asarray(cv2.warpAffine(view, motion, size, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+        shot.append(corrupt(moved, degradation, rng))
+    return shot
+
+
+def _lay_out(
+    shots: Sequence[Sequence[NDArray[np.uint8]]], recipe: PairRecipe, rng: np.random.Generator
+) -> tuple[list[NDArray[np.uint8]], list[tuple[int, int]]]:
+    """Put shots on a plain canvas, each at a random offset in its cell; places are (top, left)."""
+    tallest = max(max(shot[0].shape[:2]) for shot in shots)
+    pitch = tallest + recipe.gutter
+    side = (pitch * recipe.grid + 15) // 16 * 16
+    ground = rng.integers(0, 256, size=3, dtype=np.uint8)
+    places = []
+    for number in range(len(shots)):
+        row, column = divmod(number, recipe.grid)
+        top, left = rng.integers(0, recipe.gutter + 1, size=2)
+        places.append((row * pitch + int(top), column * pitch + int(left)))
+    canvas = []
+    for frame in range(len(shots[0])):
+        canvas_rgb = np.broadcast_to(ground, (side, side, 3)).copy()
+        for shot, (top, left) in zip(shots, places, strict=True):
+            height, width = shot[frame].shape[:2]
+            canvas_rgb[top : top + height, left : left + width] = shot[frame]
+        canvas.append(canvas_rgb)
+    return canvas, places
+
+
+def cut_patches(
+    tile: Tile, degraded_lr: NDArray[np.uint8], recipe: PairRecipe, rng: np.random.Generator
+) -> Iterator[Pair]:
+    """Cut ``patches_per_tile`` pairs at random places of a tile."""
+    patch = recipe.patch
+    for _ in range(recipe.patches_per_tile):
+        top = int(rng.integers(0, degraded_lr.shape[0] - patch + 1))
+        left = int(rng.integers(0, degraded_lr.shape[1] - patch + 1))
+        yield Pair(
+            degraded_lr[top : top + patch, left : left + patch],
+            tile.original_hr[SCALE * top : SCALE * (top + patch), SCALE * left : SCALE * (left + patch)],
+        )
+
+
+def pair_stream(faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, seed: Sequence[int]) -> Iterator[Pair]:
+    """Endless shuffled pairs.
+
+    Args:
+        faces: where faces come from.
+        weights: (len(faces),) probability of each to be drawn; faces too small for the recipe are left out.
+        recipe: how pairs are made.
+        seed: entropy; the same seed gives the same stream.
+
+    Raises:
+        DataError: no face is large enough for the recipe.
+    """
+    rng = np.random.default_rng(list(seed))
+    numbers = eligible(faces, recipe)
+    if not len(numbers):
+        narrowest = round(SCALE * recipe.face_width[0])
+        raise DataError(f"none of {len(faces)} faces is {narrowest} px wide; a true x{SCALE} pair needs that")
+    chances = weights[numbers] / weights[numbers].sum()
+    buffer: list[Pair] = []
+    while True:
+        drawn = rng.choice(numbers, size=recipe.grid**2, p=chances)
+        tiles = [draw_tile(faces[int(number)], recipe, rng) for number in drawn]
+        for tile, degraded_lr in zip(tiles, degrade_tiles(tiles, recipe, rng), strict=True):
+            buffer += cut_patches(tile, degraded_lr, recipe, rng)
+        while len(buffer) > recipe.buffer:
+            place = int(rng.integers(len(buffer)))
+            buffer[place], buffer[-1] = buffer[-1], buffer[place]
+            yield buffer.pop()
+
+
+def to_tensor(patches_rgb: Sequence[NDArray[np.uint8]]) -> Tensor:
+    """N arrays (H, W, 3) uint8 -> (N, 3, H, W) float32 in [0, 1]."""
+    return torch.from_numpy(np.stack(patches_rgb)).permute(0, 3, 1, 2).float().div_(255)

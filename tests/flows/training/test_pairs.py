@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+
+import cv2
+import numpy as np
+import pytest
+
+from flows.training.degradation import BLURRED_FACES
+from flows.training.pairs import SCALE, PairRecipe, degrade_tiles, draw_tile, eligible, pair_stream, to_tensor
+from flows.training.portraits import Face
+
+CLEAN_ONLY = replace(BLURRED_FACES, clean_share=1.0)
+RECIPE = PairRecipe(BLURRED_FACES, (50, 150), tile=48, grid=2, buffer=16)
+
+
+def test_the_same_seed_gives_the_same_pairs_and_another_seed_others(face: Face) -> None:
+    def first(seed: int) -> np.ndarray:
+        stream = pair_stream([face], np.ones(1), RECIPE, [seed])
+        return np.stack([pair.patch_lr for pair in islice(stream, 6)])
+
+    np.testing.assert_array_equal(first(1), first(1))
+    assert (first(1) != first(2)).any()
+
+
+def test_a_pair_is_four_to_one_and_uint8(face: Face) -> None:
+    pair = next(pair_stream([face], np.ones(1), RECIPE, [0]))
+    assert pair.patch_lr.shape == (32, 32, 3)
+    assert pair.patch_hr.shape == (128, 128, 3)
+    assert pair.patch_lr.dtype == pair.patch_hr.dtype == np.uint8
+
+
+def test_a_clean_patch_is_its_original_reduced_by_area(face: Face) -> None:
+    stream = pair_stream([face], np.ones(1), replace(RECIPE, ranges=CLEAN_ONLY), [3])
+    for pair in islice(stream, 8):
+        reduced = cv2.resize(pair.patch_hr, (32, 32), interpolation=cv2.INTER_AREA)
+        assert np.abs(reduced.astype(int) - pair.patch_lr).max() <= 1
+
+
+def test_degraded_patches_stay_in_register_with_their_originals(face: Face) -> None:
+    """Wherever a face sits and however it moved before: half a pixel off would teach the network to shift."""
+    no_blur = replace(BLURRED_FACES, clean_share=0, blur_share=0, resize_share=0.5, codec_share=1, crf=(22, 24))
+    stream = pair_stream([face], np.ones(1), replace(RECIPE, ranges=no_blur), [4])
+    shifts = []
+    for pair in islice(stream, 40):
+        truth = cv2.resize(pair.patch_hr, (32, 32), interpolation=cv2.INTER_AREA)
+        grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (truth, pair.patch_lr)]
+        if grey[0].std() > 15:
+            shift, _ = cv2.phaseCorrelate(grey[0], grey[1], cv2.createHanningWindow((32, 32), cv2.CV_32F))
+            shifts.append(shift)
+    assert len(shifts) > 20
+    assert np.abs(np.median(shifts, axis=0)).max() < 0.05
+
+
+def test_a_face_is_never_enlarged(face: Face) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(10):
+        tile = draw_tile(face, RECIPE, rng)
+        height, width = tile.reduced_lr.shape[:2]
+        assert tile.original_hr.shape == (SCALE * height, SCALE * width, 3)
+        assert max(height, width) <= RECIPE.tile
+    small = Face(face.pixels_rgb, (0, 0, 199, 250))
+    assert eligible([face, small], RECIPE).tolist() == [0]
+
+
+def test_a_codec_leaves_the_clean_tiles_of_its_canvas_alone(face: Face) -> None:
+    rng = np.random.default_rng(5)
+    recipe = replace(RECIPE, ranges=replace(BLURRED_FACES, codec_share=1.0, clean_share=0.5))
+    tiles = [draw_tile(face, recipe, rng) for _ in range(4)]
+    degraded = degrade_tiles(tiles, recipe, rng)
+    assert {tile.degradation.coded for tile in tiles} == {True, False}
+    for tile, degraded_lr in zip(tiles, degraded, strict=True):
+        assert degraded_lr.shape == tile.reduced_lr.shape
+        assert (degraded_lr == tile.reduced_lr).all() == (not tile.degradation.coded)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_tensors_run_from_zero_to_one(level: int) -> None:
+    tensor = to_tensor([np.full((8, 6, 3), level, np.uint8)] * 2)
+    assert tensor.shape == (2, 3, 8, 6)
+    assert float(tensor.max()) == pytest.approx(level / 255)
