@@ -1,0 +1,105 @@
+"""``facemill train``: from a folder of portraits to an expert's weights.
+
+Run it as ``python -m flows.train --expert t --data DIR --out weights/expert_t.safetensors``. The same command
+again continues where the last one stopped, at any moment and on any machine that has the state file.
+"""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cv2
+import torch
+import typer
+from torch import nn
+
+from actors.experts.frequency import FrequencyExpert
+from actors.experts.transformer import TransformerExpert
+from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
+from flows.training.loop import LoopSettings, Training, TrainingFiles
+from flows.training.losses import faithful_loss_f, faithful_loss_t
+from flows.training.pairs import PairRecipe
+from flows.training.portraits import FaceCache, draw_weights, read_portraits
+from flows.training.validation import Score, validation_samples
+
+RECIPES = {"t": PairRecipe(BLURRED_FACES, (50, 150)), "f": PairRecipe(SHARPER_FACES, (80, 150))}
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"t": TransformerExpert, "f": FrequencyExpert}
+LOSSES = {"t": faithful_loss_t, "f": faithful_loss_f}
+VALIDATION_WIDTH = {"t": 64, "f": 110}
+"""Width of the degraded validation faces in px: the middle of what each expert is sent."""
+
+
+def train(
+    expert: Annotated[Literal["t", "f"], typer.Option(help="Which expert: t (transformer) or f (frequency).")],
+    data: Annotated[Path, typer.Option(help="Folder with faces.csv, train/ and val/.")],
+    out: Annotated[Path, typer.Option(help="The weights to write (.safetensors); state and curve go beside it.")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps in all, earlier runs included.")] = 20_000,
+    batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
+    patch: Annotated[int, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8.")] = 32,
+    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of weights, data and noise.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads for the network.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that make pairs; 0 makes them between steps.")] = 0,
+    cache: Annotated[Path | None, typer.Option(help="Folder for decoded faces; default: a temporary folder.")] = None,
+    validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 12.0,
+    validation_faces: Annotated[int, typer.Option(help="Most faces to validate on.")] = 12,
+) -> list[Score]:
+    """Train an expert on a folder of portraits; the same command again continues.
+
+    Writes ``out`` (averaged weights), and beside it ``.state.safetensors`` (to continue) and ``.curve.csv``
+    (figures).
+
+    Raises:
+        flows.training.portraits.DataError: the folder holds no usable faces.
+        flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
+    """
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(1)
+    torch.manual_seed(seed)
+    cache = cache or Path(tempfile.gettempdir()) / "facemill-faces"
+    training_portraits, held_out = read_portraits(data, "train"), read_portraits(data, "val")
+    settings = LoopSettings(
+        steps=steps, batch=batch, peak_rate=rate, seed=seed, workers=workers, validate_every=validate_every
+    )
+    network = NETWORKS[expert]()
+    training = Training(
+        expert,
+        network,
+        LOSSES[expert],
+        settings,
+        TrainingFiles.beside(out),
+        device=torch.device(device),
+        report=typer.echo,
+    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    typer.echo(f"expert {expert}: {parameters:,} parameters, {len(training_portraits)} faces")
+    faces = FaceCache(training_portraits, cache)
+    samples = validation_samples(
+        FaceCache(held_out, cache), VALIDATION_WIDTH[expert], (CLEAN, MEDIUM, HARD), limit=validation_faces
+    )
+    recipe = replace(RECIPES[expert], patch=patch, tile=max(RECIPES[expert].tile, patch))
+    with _stopped_by_signals(training):
+        return training.run(faces, draw_weights(training_portraits), recipe, samples)
+
+
+@contextmanager
+def _stopped_by_signals(training: Training) -> Iterator[None]:
+    """While inside, an interrupt or a termination ends the training after its step, with everything saved."""
+    interruptions = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(interruption, lambda *_: training.stop()) for interruption in interruptions]
+    try:
+        yield
+    finally:
+        for interruption, handler in zip(interruptions, before, strict=True):
+            signal.signal(interruption, handler)
+
+
+if __name__ == "__main__":
+    typer.run(train)

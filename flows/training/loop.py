@@ -1,0 +1,235 @@
+"""The training loop: resume, step, average, validate, save."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from actors.experts import Expert, ExpertName
+from flows.training.checkpoint import Progress, load_state, save_state, write_tensors
+from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
+from flows.training.validation import Sample, Score, score
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """How long and how fast an expert learns.
+
+    Attributes:
+        steps: optimizer steps in all; the cosine schedule ends there.
+        batch: patches a step.
+        peak_rate: AdamW's learning rate after the warm-up.
+        warm_up: steps over which the rate rises from zero.
+        final_rate: share of ``peak_rate`` that is left at the end.
+        weight_decay: AdamW's.
+        clip: largest gradient norm.
+        average_decay: of the exponential moving average of the weights.
+        validate_every: minutes between validations.
+        save_every: minutes between saved states.
+        seed: of weights, data and noise.
+        workers: processes that make pairs; 0 makes them between the steps.
+    """
+
+    steps: int
+    batch: int = 8
+    peak_rate: float = 1e-3
+    warm_up: int = 150
+    final_rate: float = 0.01
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    average_decay: float = 0.999
+    validate_every: float = 12.0
+    save_every: float = 3.0
+    seed: int = 1
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingFiles:
+    """Where a training writes; all three are made from one stem.
+
+    Attributes:
+        weights: the averaged weights, safetensors, what an expert is loaded from.
+        state: what a resume needs.
+        curve: CSV, one row a validation and condition.
+    """
+
+    weights: Path
+    state: Path
+    curve: Path
+
+    @classmethod
+    def beside(cls, out: Path) -> TrainingFiles:
+        """The files of ``out``, a .safetensors path."""
+        return cls(out, out.with_suffix(".state.safetensors"), out.with_suffix(".curve.csv"))
+
+
+def learning_rate(step: int, settings: LoopSettings) -> float:
+    """Linear warm-up, then half a cosine down to ``final_rate``; ``step`` counts from 0."""
+    if step < settings.warm_up:
+        return settings.peak_rate * (step + 1) / settings.warm_up
+    done = min(1.0, (step - settings.warm_up) / max(1, settings.steps - settings.warm_up))
+    share = settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * done)) / 2
+    return settings.peak_rate * share
+
+
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the network; early on faster, so that the random start is forgotten."""
+    decay = min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(parameter, 1 - decay)
+
+
+class PairBatches(IterableDataset[tuple[Tensor, Tensor]]):
+    """Endless batches (N, 3, P, P) and (N, 3, 4P, 4P) in [0, 1]; each worker process has its own stream."""
+
+    def __init__(
+        self,
+        faces: Faces,
+        weights: NDArray[np.float64],
+        recipe: PairRecipe,
+        batch: int,
+        seed: tuple[int, ...],
+    ) -> None:
+        self.faces, self.weights, self.recipe, self.batch, self.seed = faces, weights, recipe, batch, seed
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        worker = get_worker_info()
+        seed = (*self.seed, 0 if worker is None else worker.id)
+        stream = pair_stream(self.faces, self.weights, self.recipe, seed)
+        while True:
+            pairs: list[Pair] = [next(stream) for _ in range(self.batch)]
+            yield to_tensor([p.patch_lr for p in pairs]), to_tensor([p.patch_hr for p in pairs])
+
+
+class Training:
+    """One expert in training: the objects that a saved state is made of, and the loop over them."""
+
+    def __init__(
+        self,
+        expert: str,
+        network: nn.Module,
+        loss: Loss,
+        settings: LoopSettings,
+        files: TrainingFiles,
+        *,
+        device: torch.device,
+        report: Report,
+    ) -> None:
+        self.network = network.to(device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network).eval()
+        self.loss, self.settings, self.files, self.device, self.report = loss, settings, files, device, report
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+        )
+        self.stopping = False
+        self.progress = Progress(expert, 0, settings.steps, settings.seed)
+        if files.state.is_file():
+            stored = load_state(files.state, self.network, self.average, self.optimizer)
+            self.progress = Progress(expert, stored.step, settings.steps, settings.seed, stored.seconds)
+            report(f"continuing at step {stored.step} of {settings.steps}")
+
+    def run(self, faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, samples: list[Sample]) -> list[Score]:
+        """Train to the last step, or until :meth:`stop`; returns the last validation, if any.
+
+        A resumed training draws a data stream of its own (seeded by seed and step), not the rest of the old
+        one.
+        """
+        seed = (self.settings.seed, self.progress.step)
+        batches = PairBatches(faces, weights, recipe, self.settings.batch, seed)
+        loader = DataLoader(
+            batches, batch_size=None, num_workers=self.settings.workers, pin_memory=self.device.type == "cuda"
+        )
+        stream = iter(loader)
+        self.network.train()
+        validated = saved = time.monotonic()
+        losses: list[float] = []
+        while self.progress.step < self.settings.steps and not self.stopping:
+            losses.append(self.step(*next(stream)))
+            now = time.monotonic()
+            if now - saved > 60 * self.settings.save_every:
+                self.save()
+                saved = now
+            if now - validated > 60 * self.settings.validate_every:
+                self.validate(samples, float(np.mean(losses)))
+                losses, validated = [], time.monotonic()
+            if self.progress.step % 100 == 0:
+                self.report(self._line(losses))
+        self.save()
+        if self.stopping:
+            self.report(f"stopped at step {self.progress.step}; the same command again continues")
+            return []
+        return self.validate(samples, float(np.mean(losses)) if losses else math.nan)
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to end after the step in hand, with the state saved."""
+        self.stopping = True
+
+    def step(self, patches_lr: Tensor, patches_hr: Tensor) -> float:
+        """One optimizer step on (N, 3, P, P) and (N, 3, 4P, 4P) in [0, 1]; returns the loss."""
+        started = time.monotonic()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.progress.step, self.settings)
+        patches_lr = patches_lr.to(self.device, non_blocking=True)
+        patches_hr = patches_hr.to(self.device, non_blocking=True)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            restored = self.network(patches_lr)
+        loss = self.loss(restored.float(), patches_hr)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.optimizer.step()
+        step = self.progress.step + 1
+        update_average(self.average, self.network, self.settings.average_decay, step)
+        value = float(loss.detach())
+        seconds = self.progress.seconds + time.monotonic() - started
+        self.progress = Progress(self.progress.expert, step, self.settings.steps, self.settings.seed, seconds)
+        return value
+
+    def save(self) -> None:
+        """Write the state and the averaged weights."""
+        save_state(self.files.state, self.network, self.average, self.optimizer, self.progress)
+        averaged = {name: value.float().cpu() for name, value in self.average.state_dict().items()}
+        write_tensors(averaged, self.files.weights, {"expert": self.progress.expert, "step": str(self.progress.step)})
+
+    def validate(self, samples: list[Sample], loss: float) -> list[Score]:
+        """Score the averaged weights and append to the curve."""
+        name: ExpertName = "expert_t" if self.progress.expert == "t" else "expert_f"
+        scores = score(Expert(name, self.average, "in training", device=str(self.device)), samples)
+        is_new = not self.files.curve.is_file()
+        with self.files.curve.open("a", newline="") as lines:
+            rows = csv.writer(lines)
+            if is_new:
+                rows.writerow(("step", "seconds", "loss", "condition", "faces", "expert_psnr", "bicubic_psnr"))
+            for s in scores:
+                figures = (
+                    f"{loss:.5f}",
+                    s.condition,
+                    s.faces,
+                    f"{s.expert_psnr:.3f}",
+                    f"{s.bicubic_psnr:.3f}",
+                )
+                rows.writerow((self.progress.step, round(self.progress.seconds), *figures))
+        text = ", ".join(f"{s.condition} {s.expert_psnr:.2f} ({s.gain:+.2f} dB)" for s in scores)
+        self.report(f"step {self.progress.step}: {text}")
+        return scores
+
+    def _line(self, losses: list[float]) -> str:
+        recent = float(np.mean(losses[-100:])) if losses else math.nan
+        pace = self.progress.seconds / self.progress.step
+        return f"step {self.progress.step}/{self.settings.steps} loss {recent:.4f} {pace:.2f} s a step"

@@ -1,0 +1,140 @@
+"""Figures during training: how far an expert is above bicubic on people that it has never seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.experts import Expert
+from flows.training.codec import compress_frames
+from flows.training.degradation import Condition, Degradation, add_noise, gaussian_kernel, soften
+from flows.training.pairs import SCALE, Faces
+from flows.training.portraits import Face
+
+CONTEXT = 0.25
+"""What a validation crop shows around the face box, as a share of the box on each side."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One degraded face and its truth.
+
+    Attributes:
+        condition: name of the degradation.
+        degraded_lr: (H, W, 3) uint8 RGB.
+        original_hr: (4H, 4W, 3) uint8 RGB.
+        bbox_xyxy: face box in whole px of ``original_hr``; figures are taken inside it.
+    """
+
+    condition: str
+    degraded_lr: NDArray[np.uint8]
+    original_hr: NDArray[np.uint8]
+    bbox_xyxy: tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean PSNR inside the face box under one condition, dB, of an expert and of bicubic."""
+
+    condition: str
+    faces: int
+    expert_psnr: float
+    bicubic_psnr: float
+
+    @property
+    def gain(self) -> float:
+        """Expert above bicubic, dB."""
+        return self.expert_psnr - self.bicubic_psnr
+
+
+def degrade(
+    reduced_lr: NDArray[np.uint8], condition: Condition, rng: np.random.Generator, *, frames: int = 3
+) -> NDArray[np.uint8]:
+    """Put a face that was reduced by area through a fixed condition: blur, noise, then H.264.
+
+    A still of three frames is encoded, with fresh noise in each, and the middle one returned: it is a
+    predicted frame. An odd row or column is doubled for the encoder and cut again.
+    """
+    if condition.blur_sigma > 0:
+        kernel = gaussian_kernel(condition.blur_sigma, condition.blur_sigma, 0.0)
+        reduced_lr = soften(reduced_lr, Degradation(blur_kernel=kernel))
+    noise = Degradation(noise_sigma=condition.noise_sigma)
+    shot = [add_noise(reduced_lr, noise, rng) if condition.noise_sigma else reduced_lr for _ in range(frames)]
+    if condition.crf <= 0:
+        return shot[frames // 2]
+    height, width = reduced_lr.shape[:2]
+    even = [np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") for frame in shot]
+    decoded = compress_frames(even, condition.codec, condition.crf, preset="medium")
+    return decoded[frames // 2][:height, :width]
+
+
+def validation_samples(
+    faces: Faces, width: int, conditions: Sequence[Condition], *, limit: int, seed: int = 0
+) -> list[Sample]:
+    """Degrade the widest faces, at most ``limit``, to a face width in px, under each condition.
+
+    A face that is too small for a true x4 pair is reduced to a quarter instead, so that nothing is enlarged.
+    """
+    order = sorted(range(len(faces)), key=lambda place: -faces[place].width)[:limit]
+    samples = []
+    for place in order:
+        original_hr, bbox = _original(faces[place], width)
+        size = (original_hr.shape[1] // SCALE, original_hr.shape[0] // SCALE)
+        reduced_lr = np.asarray(cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA), np.uint8)
+        for number, condition in enumerate(conditions):
+            rng = np.random.default_rng([seed, place, number])
+            samples.append(Sample(condition.name, degrade(reduced_lr, condition, rng), original_hr, bbox))
+    return samples
+
+
+def _original(face: Face, width: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
+    """The face and its context, reduced to ``SCALE * width``, sides multiples of SCALE; and its box there."""
+    x0, y0, x1, y1 = face.bbox_xyxy
+    height, full = face.pixels_rgb.shape[:2]
+    left, top = max(0, round(x0 - CONTEXT * (x1 - x0))), max(0, round(y0 - CONTEXT * (y1 - y0)))
+    right, bottom = min(full, round(x1 + CONTEXT * (x1 - x0))), min(height, round(y1 + CONTEXT * (y1 - y0)))
+    reduction = min(1.0, SCALE * width / face.width)
+    size = [max(1, round((b - a) * reduction / SCALE)) * SCALE for a, b in ((left, right), (top, bottom))]
+    view = cv2.resize(face.pixels_rgb[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
+    across = [int(np.clip(round((x - left) * reduction), 0, size[0])) for x in (x0, x1)]
+    down = [int(np.clip(round((y - top) * reduction), 0, size[1])) for y in (y0, y1)]
+    return np.asarray(view, np.uint8), (across[0], down[0], across[1], down[1])
+
+
+def psnr(restored_rgb: NDArray[np.uint8], original_rgb: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio over all pixels and channels, dB; 99 when the images are equal."""
+    error = float(np.mean((restored_rgb.astype(np.float64) - original_rgb.astype(np.float64)) ** 2))
+    return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def bicubic(degraded_lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The baseline: (H, W, 3) -> (4H, 4W, 3) uint8."""
+    height, width = degraded_lr.shape[:2]
+    enlarged = cv2.resize(degraded_lr, (SCALE * width, SCALE * height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(enlarged, np.uint8)
+
+
+def score(expert: Expert, samples: Sequence[Sample]) -> list[Score]:
+    """Restore every sample and compare it with the truth inside the face box; one score a condition."""
+    gathered: dict[str, list[tuple[float, float]]] = {}
+    for sample in samples:
+        x0, y0, x1, y1 = sample.bbox_xyxy
+        truth = sample.original_hr[y0:y1, x0:x1]
+        pair = tuple(
+            psnr(image[y0:y1, x0:x1], truth)
+            for image in (expert.restore([sample.degraded_lr])[0], bicubic(sample.degraded_lr))
+        )
+        gathered.setdefault(sample.condition, []).append((pair[0], pair[1]))
+    return [
+        Score(
+            condition,
+            len(pairs),
+            float(np.mean([p[0] for p in pairs])),
+            float(np.mean([p[1] for p in pairs])),
+        )
+        for condition, pairs in gathered.items()
+    ]

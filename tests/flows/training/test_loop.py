@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from actors.experts import load_expert
+from actors.experts.frequency import FrequencyExpert
+from flows.training.checkpoint import CheckpointError
+from flows.training.degradation import BLURRED_FACES, CLEAN
+from flows.training.loop import LoopSettings, Training, TrainingFiles, learning_rate, update_average
+from flows.training.losses import faithful_loss_f
+from flows.training.pairs import PairRecipe
+from flows.training.portraits import Face
+from flows.training.validation import validation_samples
+
+RECIPE = PairRecipe(BLURRED_FACES, (50, 150), patch=16, tile=32, grid=2, buffer=8)
+SETTINGS = LoopSettings(steps=3, batch=2, warm_up=2)
+
+
+def small_network(channels: int = 8) -> nn.Module:
+    torch.manual_seed(0)
+    return FrequencyExpert(channels=channels, blocks=1, hidden=8, large=4, kernel=3, spectral=2)
+
+
+def start(out: Path, settings: LoopSettings = SETTINGS, *, channels: int = 8) -> Training:
+    return Training(
+        "f",
+        small_network(channels),
+        faithful_loss_f,
+        settings,
+        TrainingFiles.beside(out),
+        device=torch.device("cpu"),
+        report=lambda line: None,
+    )
+
+
+def run(training: Training, face: Face) -> None:
+    samples = validation_samples([face], 50, (CLEAN,), limit=1)
+    training.run([face], np.ones(1), RECIPE, samples)
+
+
+def test_a_training_leaves_weights_that_load_a_state_and_a_curve(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "weights" / "expert_f.safetensors"
+    run(start(out), face)
+    crop_rgb = np.zeros((24, 20, 3), np.uint8)
+    assert load_expert("expert_f", weights_path=out).restore([crop_rgb])[0].shape == (96, 80, 3)
+    with TrainingFiles.beside(out).curve.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [(row["step"], row["condition"]) for row in rows] == [("3", "clean")]
+    assert float(rows[0]["bicubic_psnr"]) > 20
+
+
+def test_the_same_command_again_continues_with_the_optimizers_memory(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    first = start(out)
+    run(first, face)
+    resumed = start(out, replace(SETTINGS, steps=5))
+    assert resumed.progress.step == 3
+    for before, after in zip(first.network.parameters(), resumed.network.parameters(), strict=True):
+        torch.testing.assert_close(before, after)
+        moments = first.optimizer.state[before], resumed.optimizer.state[after]
+        for name in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(moments[1][name], moments[0][name], rtol=0.01, atol=1e-12)
+        assert float(moments[1]["step"]) == 3
+    run(resumed, face)
+    assert resumed.progress.step == 5
+
+
+def test_a_finished_training_does_no_more_steps(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    before = load_file(out)
+    run(start(out), face)
+    for name, value in load_file(out).items():
+        torch.testing.assert_close(value, before[name], atol=1e-3, rtol=1e-3)
+
+
+def test_a_state_of_another_architecture_is_refused(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    with pytest.raises(CheckpointError, match=r"stem\.weight has shape"):
+        start(out, channels=12)
+
+
+def test_a_truncated_state_is_refused(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    state = TrainingFiles.beside(out).state
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="not a whole safetensors file"):
+        start(out)
+
+
+def test_a_write_that_breaks_leaves_the_last_whole_state(
+    tmp_path: Path, face: Face, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    training = start(out)
+    run(training, face)
+    whole = TrainingFiles.beside(out).state.read_bytes()
+
+    def broken(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+
+    monkeypatch.setattr("flows.training.checkpoint.save_file", broken)
+    with pytest.raises(OSError, match="disk full"):
+        training.save()
+    assert TrainingFiles.beside(out).state.read_bytes() == whole
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_training_on_one_pair_lowers_its_loss(tmp_path: Path) -> None:
+    training = start(tmp_path / "expert_f.safetensors", LoopSettings(steps=60, warm_up=5, peak_rate=5e-3))
+    original = torch.rand(1, 3, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    pair = original[..., ::4, ::4].contiguous(), original
+    losses = [training.step(*pair) for _ in range(60)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_rate_warms_up_peaks_and_falls_along_a_cosine() -> None:
+    settings = LoopSettings(steps=1100, warm_up=100, peak_rate=1.0, final_rate=0.0)
+    rates = [learning_rate(step, settings) for step in (0, 99, 600, 1100, 2000)]
+    assert rates == pytest.approx([0.01, 1.0, 0.5, 0.0, 0.0])
+
+
+def test_the_average_trails_the_network_and_forgets_the_start_early() -> None:
+    average, network = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(average.weight)
+    nn.init.ones_(network.weight)
+    update_average(average, network, 0.999, step=1)
+    assert float(average.weight.detach()) == pytest.approx(1 - 2 / 11)
+    update_average(average, network, 0.999, step=100_000)
+    assert float(average.weight.detach()) == pytest.approx(1 - 2 / 11 * 0.999)
