@@ -77,8 +77,9 @@ class WindowAttention(nn.Module):
         tokens = split_windows(grid, self.window)
         qkv = self.qkv(tokens).view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + self._bias(n, height, width)
-        mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(tokens.shape)
+        bias = self._bias(n, height, width).to(query.dtype)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = mixed.transpose(1, 2).reshape(tokens.shape)
         grid = join_windows(self.project(mixed), self.window, height, width)
         return grid.roll((self.shift, self.shift), dims=(1, 2)) if self.shift else grid
 
@@ -109,10 +110,12 @@ class ChannelAttention(nn.Module):
         """(N, H, W, C) -> the same shape, any H and W."""
         n, height, width, channels = grid.shape
         qkv = self.qkv(grid.view(n, height * width, channels))
-        query, key, value = qkv.view(n, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 4, 1).unbind(0)
-        query, key = functional.normalize(query, dim=-1), functional.normalize(key, dim=-1)
-        weights = ((query @ key.transpose(-2, -1)) * self.temperature).softmax(-1)
-        mixed = (weights @ value).permute(0, 3, 1, 2).reshape(n, height, width, channels)
+        query, key, value = qkv.view(n, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        # The d x d scores are divided by the lengths, rather than every pixel before: the same, and far less to do.
+        lengths = query.square().sum(-2)[..., :, None] * key.square().sum(-2)[..., None, :]
+        cosines = (query.transpose(-2, -1) @ key) * (lengths + 1e-12).rsqrt()
+        weights = (cosines * self.temperature).softmax(-1)
+        mixed = (value @ weights.transpose(-2, -1)).transpose(1, 2).reshape(n, height, width, channels)
         return self.project(mixed)
 
 
@@ -127,9 +130,11 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape."""
-        gate, content = self.expand(grid).chunk(2, dim=-1)
-        # Contiguous NHWC seen as NCHW is torch's channels_last: the convolution copies nothing.
-        gate = self.depthwise(gate.contiguous().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        # Two products instead of one that is split: each half is contiguous, and contiguous NHWC seen as NCHW is torch's
+        # channels_last, so the convolution copies nothing.
+        weights, biases = self.expand.weight.chunk(2), self.expand.bias.chunk(2)
+        gate, content = (functional.linear(grid, *half) for half in zip(weights, biases, strict=True))
+        gate = self.depthwise(gate.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return self.reduce(functional.gelu(gate) * content)
 
 
