@@ -109,8 +109,8 @@ class ChannelAttention(nn.Module):
     def forward(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape, any H and W."""
         n, height, width, channels = grid.shape
-        qkv = self.qkv(grid.view(n, height * width, channels))
-        query, key, value = qkv.view(n, -1, 3, self.heads, channels // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        tokens = self.qkv(grid.view(n, height * width, channels)).view(n, -1, 3, self.heads, channels // self.heads)
+        query, key, value = tokens.permute(2, 0, 3, 1, 4).unbind(0)
         # The d x d scores are divided by the lengths, rather than every pixel before: the same, and far less to do.
         lengths = query.square().sum(-2)[..., :, None] * key.square().sum(-2)[..., None, :]
         cosines = (query.transpose(-2, -1) @ key) * (lengths + 1e-12).rsqrt()
@@ -130,8 +130,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) -> the same shape."""
-        # Two products instead of one that is split: each half is contiguous, and contiguous NHWC seen as NCHW is torch's
-        # channels_last, so the convolution copies nothing.
+        # Two products instead of one that is split: each half is contiguous, and contiguous NHWC seen as NCHW is
+        # torch's channels_last, so the convolution copies nothing.
         weights, biases = self.expand.weight.chunk(2), self.expand.bias.chunk(2)
         gate, content = (functional.linear(grid, *half) for half in zip(weights, biases, strict=True))
         gate = self.depthwise(gate.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
