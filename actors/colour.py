@@ -13,7 +13,10 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation
 from storage.encoding import OutputPicture
 from storage.probe import VideoProbe
 
-SCALER = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+SCALER = (
+    Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.FULL_CHR_H_INP
+)
+"""Exact rounding and full-resolution chroma: the fast paths of the scaler shift colours by up to two levels."""
 
 _MATRIX = {
     1: Colorspace.ITU709,
@@ -71,8 +74,10 @@ def rgb_to_planes(patch_rgb: np.ndarray, probe: VideoProbe, picture: OutputPictu
 def plane_views(frame: VideoFrame) -> tuple[np.ndarray, ...]:
     """The planes of a planar frame as arrays (H, W) of uint8, or uint16 above 8 bits, that share its memory."""
     deep = frame.format.components[0].bits > 8
-    dtype = np.dtype("<u2") if deep else np.dtype(np.uint8)
+    dtype: np.dtype[np.uint8 | np.uint16] = np.dtype("<u2") if deep else np.dtype(np.uint8)
     return tuple(
-        np.frombuffer(plane, dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)[:, : plane.width]
+        np.frombuffer(memoryview(plane), dtype=dtype).reshape(plane.height, plane.line_size // dtype.itemsize)[
+            :, : plane.width
+        ]
         for plane in frame.planes
     )

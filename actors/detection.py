@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from facenet_pytorch import MTCNN
-from facenet_pytorch.models.utils.detect_face import detect_face
 from pydantic import BaseModel, ConfigDict, Field
 
 from actors.geometry import Box
@@ -52,11 +49,16 @@ class MtcnnDetector:
     """MTCNN with the weights that come inside facenet-pytorch."""
 
     def __init__(self, settings: DetectionSettings, *, device: str = "cpu") -> None:
+        # Imported here: the driver and the command line read the settings above and need not wait for torch.
+        import torch
+        from facenet_pytorch import MTCNN
+        from facenet_pytorch.models.utils.detect_face import detect_face
+
         self._settings = settings
         self._device = torch.device(device)
         self._networks = MTCNN(device=self._device)
+        self._detect_face = torch.inference_mode()(detect_face)
 
-    @torch.inference_mode()
     def detect(self, frames_rgb: Sequence[np.ndarray]) -> list[list[FaceFound]]:
         """Faces of each frame, left to right.
 
@@ -67,7 +69,7 @@ class MtcnnDetector:
             return []
         if min(frames_rgb[0].shape[:2]) <= max(self._settings.min_face, _NETWORK_INPUT):
             return [[] for _ in frames_rgb]
-        boxes, points = detect_face(
+        boxes, points = self._detect_face(
             np.stack(frames_rgb),
             self._settings.min_face,
             self._networks.pnet,

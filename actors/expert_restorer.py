@@ -7,9 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import torch
 
-from actors.experts import load_expert
 from actors.geometry import Placement
 from actors.routing import Decision
 from actors.work import ShardWork, from_table, to_table
@@ -20,13 +18,16 @@ from storage.errors import explain
 class ExpertRestorer:
     """Ray actor: rows in, the same rows out with this expert's crops replaced by patches at the result's scale."""
 
-    def __init__(
-        self, expert: Decision, size: SizeSettings, *, device: str = "cpu", threads: int = 1
-    ) -> None:
+    def __init__(self, expert: Decision, size: SizeSettings, *, device: str = "cpu", threads: int = 1) -> None:
+        # In the actor only: the driver need not wait for torch.
+        import torch
+
+        from actors.experts import load_expert
+
         torch.set_num_threads(threads)
         self._routed_here = expert
         self._size = size
-        self._expert = load_expert(expert.value, device=device)
+        self._expert = load_expert("expert_f" if expert is Decision.EXPERT_F else "expert_t", device=device)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):

@@ -8,7 +8,6 @@ from itertools import islice
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from actors.colour import frame_to_rgb
 from actors.detection import DetectionSettings, MtcnnDetector
@@ -42,6 +41,8 @@ class FaceDetector:
         device: str = "cpu",
         threads: int = 1,
     ) -> None:
+        import torch  # in the actor only: see actors/detection.py
+
         torch.set_num_threads(threads)
         self._store, self._settings, self._bounds, self._size = store, detection, routing, size
         self._experts = experts
@@ -73,9 +74,7 @@ class FaceDetector:
             upright = [np.ascontiguousarray(np.rot90(frame_rgb, turns)) for _, frame_rgb in chosen]
             for (pts, frame_rgb), faces in zip(chosen, self._detector.detect(upright), strict=True):
                 height, width = np.rot90(frame_rgb, turns).shape[:2]
-                found = sorted(
-                    (rotate_box(face.box, -turns, width, height), face.score) for face in faces
-                )
+                found = sorted((rotate_box(face.box, -turns, width, height), face.score) for face in faces)
                 searched[grid.cell(pts)] = DetectedFrame(
                     pts,
                     tuple(

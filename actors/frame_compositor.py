@@ -109,9 +109,7 @@ class FrameCompositor:
                 )
         return summary
 
-    def _encode_segments(
-        self, work: ShardWork, paths: dict[Variant, Path], losses: ReadingLosses
-    ) -> SegmentSummary:
+    def _encode_segments(self, work: ShardWork, paths: dict[Variant, Path], losses: ReadingLosses) -> SegmentSummary:
         """Write every variant's segment, read each back, and return what the restored one holds."""
         shard = work.shard
         picture = output_picture(shard.probe, self._size)

@@ -113,10 +113,10 @@ class Placement:
         """
         target = self.result_rect(crop)
         (fx, fy) = self.factors
-        exact = (target.x0, target.y0, target.x1, target.y1) == (crop.x0 * fx, crop.y0 * fy, crop.x1 * fx, crop.y1 * fy)
-        if exact:
+        if target == (crop.x0 * fx, crop.y0 * fy, crop.x1 * fx, crop.y1 * fy):
             size = (target.width, target.height)
-            return restored if size == restored.shape[1::-1] else cv2.resize(restored, size, interpolation=cv2.INTER_AREA)
+            same_size = size == restored.shape[1::-1]
+            return restored if same_size else cv2.resize(restored, size, interpolation=cv2.INTER_AREA)
         return _resample_between_pixels(restored, crop, target, fx, fy)
 
     def crop_to_result_box(self, box: Box) -> Box:
@@ -152,7 +152,7 @@ def _even_ceil(value: float) -> int:
 
 
 def rotate_box(box: Box, turns: int, width: int, height: int) -> Box:
-    """The box of the same pixels after an image of `width` x `height` is turned counter-clockwise by `turns` * 90 degrees.
+    """The box of the same pixels after an image of `width` x `height` is turned left by `turns` * 90 degrees.
 
     Matches `numpy.rot90(image, turns)`.
     """

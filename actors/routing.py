@@ -60,7 +60,8 @@ class RoutingBounds(BaseModel):
     def _rising(self) -> Self:
         if not self.w_skip <= self.w_medium <= self.w_resize:
             raise ValueError(
-                f"the bounds must rise: w_skip {self.w_skip:g} <= w_medium {self.w_medium:g} <= w_resize {self.w_resize:g}"
+                f"the bounds must rise: w_skip {self.w_skip:g} <= w_medium {self.w_medium:g} <= "
+                f"w_resize {self.w_resize:g}"
             )
         return self
 
@@ -116,7 +117,8 @@ def _route_at(k: int, width: np.ndarray, sharpness: np.ndarray, bounds: RoutingB
     for at in range(max(0, k - MEMORY), k + 1):
         tier = tier_of(float(width[at]), bounds, tier)
         decision = decide(tier, float(sharpness[at]), bounds, decision)
-    assert tier is not None and decision is not None
+    assert tier is not None
+    assert decision is not None
     return tier, decision
 
 

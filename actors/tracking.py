@@ -101,12 +101,12 @@ def link_tracks(frames: Sequence[DetectedFrame]) -> list[Track]:
     """
     following = _links(frames)
     has_past = {(at, index) for at, index in following.values()}
-    tracks = []
-    for at, frame in enumerate(frames):
-        for index in range(len(frame.faces)):
-            if (at, index) not in has_past:
-                tracks.append(_chain(frames, following, at, index))
-    return tracks
+    return [
+        _chain(frames, following, at, index)
+        for at, frame in enumerate(frames)
+        for index in range(len(frame.faces))
+        if (at, index) not in has_past
+    ]
 
 
 def _links(frames: Sequence[DetectedFrame]) -> dict[tuple[int, int], tuple[int, int]]:
@@ -134,7 +134,8 @@ def _match(
     overlap = np.array([[iou(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
     # An impossible pair is worth nothing, so that it never costs a possible one its partner.
     chosen = linear_sum_assignment(np.where(overlap >= MIN_IOU, overlap, 0.0), maximize=True)
-    return [(rows[i], columns[j]) for i, j in zip(*chosen, strict=True) if overlap[i, j] >= MIN_IOU]
+    pairs = [(int(i), int(j)) for i, j in zip(*chosen, strict=True)]
+    return [(rows[i], columns[j]) for i, j in pairs if overlap[i, j] >= MIN_IOU]
 
 
 def _chain(

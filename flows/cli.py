@@ -61,7 +61,7 @@ def restore(
     w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
     w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,
     q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over.", "X")] = None,
-    hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass it by. Default 0.06.", "X")] = None,
+    hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass. Default 0.06.", "X")] = None,
     shard_seconds: Annotated[str | None, _flag("Length of a shard. Default 4.", "S")] = None,
     ray_address: Annotated[str | None, _flag("Ray cluster to join; without it Ray starts here.", "ADDR")] = None,
     device: Annotated[str | None, _flag("auto, cpu or cuda. Default auto.", "NAME")] = None,

@@ -195,7 +195,8 @@ def _allowed(key: str) -> str:
         return {"size": "write WxH in pixels, such as 1920x1080"}.get(key, "write a URL such as http://127.0.0.1:8333")
     low = told.get("minimum", told.get("exclusiveMinimum"))
     high = told.get("maximum", told.get("exclusiveMaximum"))
-    kind = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}.get(told.get("type"), "a text")
+    kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}
+    kind = kinds.get(told.get("type"), "a text")
     if low is not None and high is not None:
         return f"{kind} from {low} to {high}"
     return f"{kind} of at least {low}" if low is not None else kind

@@ -1,17 +1,16 @@
-"""The restore job: sources -> probe -> shards -> detector, expert and compositor pools -> receipts -> finished videos."""
+"""The restore job: sources -> probe -> shards -> detector, expert, compositor pools -> receipts -> videos."""
 
 from __future__ import annotations
 
-import pickle
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import Any
 
-import pyarrow as pa
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
+from ray.util.annotations import RayDeprecationWarning
 from rich.console import Console
 
 from actors.expert_restorer import ExpertRestorer
@@ -21,26 +20,21 @@ from actors.routing import Decision
 from actors.work import ShardWork, to_table
 from flows.cluster import ray_session
 from flows.config import JobConfig
+from flows.finishing import finish_remotely
 from flows.ledger import Ledger, VideoPlan
+from flows.planning import plan_videos
 from flows.pools import Pool, PoolPlan, plan_pools
 from flows.progress import JobProgress
 from storage.catalogue import Source, find_sources
-from storage.containers import choose_container
-from storage.encoding import output_picture
-from storage.errors import FacemillError, UsageError, explain
-from storage.finishing import FinishingOrder, finish_video, output_path, remove_working_objects
+from storage.errors import UsageError, explain
+from storage.finishing import FinishingOrder, output_path
 from storage.manifest import commit_part, failed_video_row, join_tables, read_video_row
-from storage.probe import VideoProbe, probe_video
 from storage.receipts import Receipt, WorkArea, read_receipts
-from storage.shards import plan_shards
 from storage.store import Store, is_remote, join
 from weights.registry import find_weights, verify_weights
 
-_SMALL_TASK_CPUS = 0.05
-"""Share of a core for probing and assembling, which wait for storage more than they compute."""
-
-_TRIES = 3
-"""Restarts of an actor, and repetitions of the shard it held, before the shard is given up."""
+_RETRIES = 3
+"""Repetitions of a shard whose actor died, before the shard is given up; the actor itself is always restarted."""
 
 _NO_PROGRESS_SECONDS = 1800
 """Longest time in which the slowest plausible shard must have moved on by one stage."""
@@ -128,7 +122,7 @@ def _run(
 ) -> None:
     resources = ray.cluster_resources()
     pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), config.pools)
-    plans, unusable = _plan_videos(config, sources, store)
+    plans, unusable = plan_videos(config, sources, store)
     ledger = Ledger(plans)
     done_before = len(outcome.done)
     for plan in plans:
@@ -154,41 +148,6 @@ def _run(
         job.end()
 
 
-def _plan_videos(
-    config: JobConfig, sources: Sequence[Source], store: Store
-) -> tuple[list[VideoPlan], list[tuple[Source, str]]]:
-    """Probe every source, one task each, and cut it into shards; what cannot be used comes with its reason."""
-    rows = ray.data.from_items([{"source": pickle.dumps(source)} for source in sources], override_num_blocks=len(sources))
-    probed = rows.map(_probe_row, fn_kwargs={"store": store}, num_cpus=_SMALL_TASK_CPUS)
-    found: dict[str, dict[str, Any]] = {row["key"]: row for row in probed.iter_rows()}
-    plans, unusable = [], []
-    for source in sources:
-        row = found[source.key]
-        try:
-            if row["error"]:
-                raise FacemillError(row["error"])
-            plans.append(_plan_video(config, source, pickle.loads(row["probe"])))
-        except FacemillError as error:
-            unusable.append((source, explain(error)))
-    return plans, unusable
-
-
-def _probe_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
-    source: Source = pickle.loads(row["source"])
-    try:
-        return {"key": source.key, "probe": pickle.dumps(probe_video(source.url, store)), "error": ""}
-    except Exception as error:  # a bad source costs itself only: it becomes a row with its reason
-        return {"key": source.key, "probe": b"", "error": explain(error)}
-
-
-def _plan_video(config: JobConfig, source: Source, probe: VideoProbe) -> VideoPlan:
-    return VideoPlan(
-        shards=tuple(plan_shards(source, probe, Fraction(config.shard_seconds).limit_denominator(1000))),
-        picture=output_picture(probe, config.output_size),
-        choice=choose_container(probe, source.relative_path, config.codec),
-    )
-
-
 def _receipts(
     config: JobConfig, work: Sequence[ShardWork], area: WorkArea, pools: PoolPlan, store: Store
 ) -> Iterator[Receipt]:
@@ -199,9 +158,7 @@ def _receipts(
         yield Receipt.from_json(row["receipt"])
 
 
-def _pipeline(
-    config: JobConfig, work: Sequence[ShardWork], area: WorkArea, pools: PoolPlan, store: Store
-) -> Dataset:
+def _pipeline(config: JobConfig, work: Sequence[ShardWork], area: WorkArea, pools: PoolPlan, store: Store) -> Dataset:
     """One linear plan: every row passes both experts, each of which touches only its own crops.
 
     Branching by expert would run the shared upstream once for each branch. One row is one block, so that blocks are
@@ -209,8 +166,10 @@ def _pipeline(
     """
     context = DataContext.get_current()
     context.execution_no_progress_timeout_s = _NO_PROGRESS_SECONDS
+    # A shard that kills its actor every time is missing from the ledger; it does not end the job.
+    context.max_errored_blocks = -1
     size, experts = config.output_size, config.active_experts
-    rows = ray.data.from_arrow([to_table([item]) for item in work])
+    rows: Dataset = ray.data.from_arrow([to_table([item]) for item in work])
     rows = _through(
         rows, FaceDetector, pools.detectors, (store, config.detection, config.routing, size, experts), on_device=True
     )
@@ -227,18 +186,21 @@ def _through(rows: Dataset, stage: type, pool: Pool, arguments: tuple[Any, ...],
     keywords: dict[str, Any] = {"threads": pool.threads}
     if on_device:
         keywords["device"] = pool.device
-    return rows.map_batches(
-        stage,
-        batch_size=1,
-        batch_format="pyarrow",
-        compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
-        fn_constructor_args=arguments,
-        fn_constructor_kwargs=keywords,
-        num_cpus=pool.num_cpus,
-        num_gpus=pool.num_gpus,
-        max_restarts=_TRIES,
-        max_task_retries=_TRIES,
-    )
+    with warnings.catch_warnings():
+        # Ray 2.60 names no other way to bound the retries of an actor's task, which are endless by default.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        return rows.map_batches(
+            stage,
+            batch_size=1,
+            batch_format="pyarrow",
+            compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
+            fn_constructor_args=arguments,
+            fn_constructor_kwargs=keywords,
+            num_cpus=pool.num_cpus,
+            num_gpus=pool.num_gpus,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
 
 
 class _Run:
@@ -286,7 +248,7 @@ class _Run:
             variants=self._config.variants,
             weights=tuple(self._weights.items()),
         )
-        self._assembling[_finish.remote(order, self._store)] = plan
+        self._assembling[finish_remotely.remote(order, self._store)] = plan
 
     def give_up(self, source: Source, reason: str) -> None:
         """Put a video that cannot be restored on record."""
@@ -321,13 +283,3 @@ def _reason_of(reference: ray.ObjectRef) -> str:
         return str(ray.get(reference))
     except ray.exceptions.RayError as error:
         return f"assembling it failed: {explain(error)}"
-
-
-@ray.remote(num_cpus=_SMALL_TASK_CPUS, max_retries=_TRIES)
-def _finish(order: FinishingOrder, store: Store) -> str:
-    """Finish a video; returns why it could not be, or an empty string."""
-    try:
-        finish_video(order, store)
-    except Exception as error:  # a video's failure is its own: it becomes a row with its reason
-        return explain(error)
-    return ""

@@ -86,10 +86,13 @@ def assemble_video(
     timing = _joined_timing(segments, probe)
     with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
         template_path = _with_rotation(segments[0], probe.rotation, Path(scratch))
-        with open_container(source, name=name) as container, av.open(str(template_path)) as template:
-            with av.open(str(target), "w", format=choice.muxer, options=_muxer_options(choice, probe, container)) as out:
-                video, copied, left_out = _add_streams(out, container, template.streams.video[0], probe, choice)
-                source_pts = _copy(out, container, video, copied, _joined_packets(segments, timing), probe)
+        with (
+            open_container(source, name=name) as container,
+            av.open(str(template_path)) as template,
+            av.open(str(target), "w", format=choice.muxer, options=_muxer_options(choice, probe, container)) as out,
+        ):
+            video, copied, left_out = _add_streams(out, container, template.streams.video[0], probe, choice)
+            source_pts = _copy(out, container, video, copied, _joined_packets(segments, timing), probe)
     _check(target, probe, video.index, timing, copied)
     shown = np.unique(np.frombuffer(source_pts, dtype=np.int64))
     return AssemblyReport(
@@ -166,7 +169,9 @@ def _with_rotation(segment: Path, rotation: int, scratch: Path) -> Path:
             cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True
         )
     except ffmpeg.Error as error:
-        raise MediaError(f"{segment.name}: the rotation tag cannot be written ({error.stderr.decode()[-200:]})") from error
+        raise MediaError(
+            f"{segment.name}: the rotation tag cannot be written ({error.stderr.decode()[-200:]})"
+        ) from error
     return turned
 
 
@@ -189,9 +194,7 @@ def _add_streams(
     out: OutputContainer, container: InputContainer, template: Stream, probe: VideoProbe, choice: ContainerChoice
 ) -> tuple[Stream, dict[int, _CopiedStream], list[str]]:
     """Streams of the result in the source's order, with tags, dispositions and chapters."""
-    out.metadata.update(
-        {key: text for key, text in container.metadata.items() if key.lower() not in _MUXER_OWN_TAGS}
-    )
+    out.metadata.update({key: text for key, text in container.metadata.items() if key.lower() not in _MUXER_OWN_TAGS})
     out.set_chapters(container.chapters())
     unheld = {other.index for other in choice.left_out}
     video: Stream | None = None
@@ -230,7 +233,7 @@ def _copy(
 
     def mux_video_until(time: Fraction | None) -> None:
         nonlocal waiting
-        while waiting is not None and (time is None or waiting.dts * probe.time_base <= time):
+        while waiting is not None and (time is None or (waiting.dts or 0) * probe.time_base <= time):
             waiting.time_base = probe.time_base
             waiting.stream = video
             out.mux_one(waiting)

@@ -11,7 +11,6 @@ Order of the writes, and what a crash between them leaves:
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -72,9 +71,7 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
     filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts if receipt.frames]
     with ExitStack() as open_files:
         target = open_files.enter_context(store.staged(join(order.out, output_path(order.choice, variant))))
-        segments = [
-            open_files.enter_context(store.local_copy(order.area.segment(shard, variant))) for shard in filled
-        ]
+        segments = [open_files.enter_context(store.local_copy(order.area.segment(shard, variant))) for shard in filled]
         media = open_files.enter_context(store.open_media(url))
         return assemble_video(media, url, order.shard.probe, segments, target, order.choice)
 

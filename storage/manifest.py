@@ -178,7 +178,9 @@ def done_video_row(source: Source, columns: dict[str, Any]) -> dict[str, Any]:
     return {**_source_columns(source), "status": "done", "reason": "", **columns}
 
 
-def commit_part(area: WorkArea, source: Source, name: str, rows: pa.Table | Sequence[dict[str, Any]], store: Store) -> None:
+def commit_part(
+    area: WorkArea, source: Source, name: str, rows: pa.Table | Sequence[dict[str, Any]], store: Store
+) -> None:
     """Write one video's rows of one table."""
     table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(list(rows), schema=_SCHEMAS[name])
     store.commit_bytes(_to_parquet(table), area.parts(source, name))
@@ -197,15 +199,16 @@ def read_video_row(area: WorkArea, source: Source, store: Store) -> dict[str, An
 
 
 def join_tables(area: WorkArea, sources: Sequence[Source], store: Store) -> None:
-    """Join the parts of `sources` into the three tables; `videos.parquet` comes last. Memory holds a video at a time."""
+    """Join the parts of `sources` into the three tables, `videos.parquet` last; memory holds one video at a time."""
     for name in ("faces", "shards", "videos"):
-        with store.staged(area.table(name)) as path, pq.ParquetWriter(path, _SCHEMAS[name], compression="zstd") as writer:
+        schema = _SCHEMAS[name]
+        with store.staged(area.table(name)) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
             for source in sources:
                 try:
                     content = store.read_bytes(area.parts(source, name))
                 except FileNotFoundError:
                     continue  # a video that failed before its shards were made has a row in `videos` only
-                writer.write_table(pq.read_table(pa.BufferReader(content), schema=_SCHEMAS[name]))
+                writer.write_table(pq.read_table(pa.BufferReader(content), schema=schema))
 
 
 def _to_parquet(table: pa.Table) -> bytes:

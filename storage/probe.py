@@ -89,7 +89,9 @@ def open_container(source: str | IO[bytes], *, name: str) -> Iterator[InputConta
         options = _DEMUX_OPTIONS if isinstance(source, str) else {}
         container = av.open(source, "r", options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:
-        raise SourceError(f"{name}: cannot be opened as media ({error.strerror}). Check that it is a whole video file") from error
+        raise SourceError(
+            f"{name}: cannot be opened as media ({error.strerror}). Check that it is a whole video file"
+        ) from error
     with container:
         yield container
 

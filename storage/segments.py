@@ -113,7 +113,10 @@ class SegmentWriter:
         if self._container is None or self._stream is None:
             time_base = self._probe.time_base
             # The edit list that places the first frame is counted in the movie timescale.
-            options = {"video_track_timescale": str(time_base.denominator), "movie_timescale": str(time_base.denominator)}
+            options = {
+                "video_track_timescale": str(time_base.denominator),
+                "movie_timescale": str(time_base.denominator),
+            }
             self._container = av.open(str(self._path), "w", format="mp4", options=options)
             self._stream = self._add_stream(self._container)
         return self._container, self._stream

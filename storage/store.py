@@ -122,7 +122,7 @@ class Store:
             yield partial
             with open(partial, "rb") as written:
                 os.fsync(written.fileno())
-            os.replace(partial, final)
+            partial.replace(final)
         finally:
             partial.unlink(missing_ok=True)
 
