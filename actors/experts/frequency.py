@@ -39,6 +39,23 @@ class SpectralMix(nn.Module):
         return mixed.to(features.dtype)
 
 
+class CropGate(nn.Module):
+    """Weigh channels by what the whole crop is like: how blurred, how noisy (Chen et al., NAFNet, 2022).
+
+    Convolutions treat every crop alike; this one factor a channel lets a clean crop be left alone. It starts at one.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = nn.Linear(channels, channels)
+        nn.init.zeros_(self.weigh.weight)
+        nn.init.zeros_(self.weigh.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, H, W) -> the same shape."""
+        return features * (1 + self.weigh(features.mean((2, 3))))[..., None, None]
+
+
 class FrequencyBlock(nn.Module):
     """A 3x3 expansion; then part of the channels to a large kernel, part to the spectrum, the rest on.
 
@@ -54,6 +71,7 @@ class FrequencyBlock(nn.Module):
         super().__init__()
         self.shares = (large, spectral, channels - large - spectral)
         self.expand = nn.Conv2d(channels, hidden, 3, padding=1)
+        self.gate = CropGate(hidden)
         self.reduce = nn.Conv2d(hidden, channels, 1)
         self.large = nn.Conv2d(large, large, kernel, padding=kernel // 2)
         self.spectral = SpectralMix(spectral)
@@ -61,7 +79,7 @@ class FrequencyBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, H, W) -> the same shape."""
-        mixed = self.reduce(functional.gelu(self.expand(features)))
+        mixed = self.reduce(self.gate(functional.gelu(self.expand(features))))
         far, spectral, straight = mixed.split(self.shares, dim=1)
         spectral = spectral + self.spectral(spectral)
         return features + self.fuse(torch.cat((self.large(far), spectral, straight), dim=1))
