@@ -89,6 +89,29 @@ def restore(
         raise typer.Exit(1)
 
 
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Folder that takes the clip and the results.")] = Path("demo"),
+) -> None:
+    """Make a clip with a real face, moving, with sound; restore it; say where to look."""
+    from flows.demo import run_demo
+
+    run_demo(folder, Console(stderr=True))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def train(context: typer.Context) -> None:
+    """Train an expert on a folder of portraits. `facemill train --help` lists its options."""
+    from flows.train import train as run  # imports torch: not before it is asked for
+
+    trainer = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
+    trainer.command()(run)
+    trainer(args=context.args, prog_name="facemill train")
+
+
 def main() -> None:
     """Entry point: errors meant for a person become one line and exit code 2."""
     try:

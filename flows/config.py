@@ -167,8 +167,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, flags: set[str], path: Path | None) -> str:
-    """The first thing that is wrong, in one line."""
-    first = error.errors()[0]
+    """The first thing that is wrong, in one line; a key that does not exist is told before what it may have meant."""
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     if not first["loc"]:
         return str(first["msg"]).removeprefix("Value error, ")
     key = str(first["loc"][0])

@@ -38,7 +38,9 @@ VALIDATION_WIDTH = {"t": 64, "f": 110}
 def train(
     expert: Annotated[Literal["t", "f"], typer.Option(help="Which expert: t (transformer) or f (frequency).")],
     data: Annotated[Path, typer.Option(help="Folder with faces.csv, train/ and val/.")],
-    out: Annotated[Path, typer.Option(help="The weights to write (.safetensors); state and curve go beside it.")],
+    out: Annotated[
+        Path, typer.Option(help="The weights to write (.safetensors); state and curve go into training/ there.")
+    ],
     steps: Annotated[int, typer.Option(help="Optimizer steps in all, earlier runs included.")] = 20_000,
     batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
     patch: Annotated[int, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8.")] = 32,

@@ -60,7 +60,7 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Where a training writes; all three are made from one stem.
+    """Where a training writes.
 
     Attributes:
         weights: the averaged weights, safetensors, what an expert is loaded from.
@@ -74,8 +74,9 @@ class TrainingFiles:
 
     @classmethod
     def beside(cls, out: Path) -> TrainingFiles:
-        """The files of ``out``, a .safetensors path."""
-        return cls(out, out.with_suffix(".state.safetensors"), out.with_suffix(".curve.csv"))
+        """The files of ``out``, a .safetensors path: state and curve go into a folder ``training`` next to it."""
+        folder = out.parent / "training"
+        return cls(out, folder / f"{out.stem}.state.safetensors", folder / f"{out.stem}.curve.csv")
 
 
 def learning_rate(step: int, settings: LoopSettings) -> float:
@@ -212,6 +213,7 @@ class Training:
         name: ExpertName = "expert_t" if self.progress.expert == "t" else "expert_f"
         scores = score(Expert(name, self.average, "in training", device=str(self.device)), samples)
         is_new = not self.files.curve.is_file()
+        self.files.curve.parent.mkdir(parents=True, exist_ok=True)
         with self.files.curve.open("a", newline="") as lines:
             rows = csv.writer(lines)
             if is_new:
