@@ -42,6 +42,7 @@ def train(
         Path, typer.Option(help="The weights to write (.safetensors); state and curve go into training/ there.")
     ],
     steps: Annotated[int, typer.Option(help="Optimizer steps in all, earlier runs included.")] = 20_000,
+    minutes: Annotated[float | None, typer.Option(help="End this run, and the schedule, after so many.")] = None,
     batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
     patch: Annotated[int, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8.")] = 32,
     rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
@@ -55,8 +56,8 @@ def train(
 ) -> list[Score]:
     """Train an expert on a folder of portraits; the same command again continues.
 
-    Writes ``out`` (averaged weights), and beside it ``.state.safetensors`` (to continue) and ``.curve.csv``
-    (figures).
+    Writes ``out`` (averaged weights), and into ``training/`` beside it the state to continue from and the curve of
+    figures. Progress goes to standard output. Stopping the process (Ctrl-C) saves first.
 
     Raises:
         flows.training.portraits.DataError: the folder holds no usable faces.
@@ -68,7 +69,13 @@ def train(
     cache = cache or Path(tempfile.gettempdir()) / "facemill-faces"
     training_portraits, held_out = read_portraits(data, "train"), read_portraits(data, "val")
     settings = LoopSettings(
-        steps=steps, batch=batch, peak_rate=rate, seed=seed, workers=workers, validate_every=validate_every
+        steps=steps,
+        minutes=minutes,
+        batch=batch,
+        peak_rate=rate,
+        seed=seed,
+        workers=workers,
+        validate_every=validate_every,
     )
     network = NETWORKS[expert]()
     training = Training(

@@ -30,7 +30,9 @@ class LoopSettings:
     """How long and how fast an expert learns.
 
     Attributes:
-        steps: optimizer steps in all; the cosine schedule ends there.
+        steps: optimizer steps in all, earlier runs included; the cosine schedule ends there.
+        minutes: if given, this run ends after so many, and what is left of the cosine is spread over them. The rates
+            then depend on the machine's pace: for a machine that is only lent.
         batch: patches a step.
         peak_rate: AdamW's learning rate after the warm-up.
         warm_up: steps over which the rate rises from zero.
@@ -45,6 +47,7 @@ class LoopSettings:
     """
 
     steps: int
+    minutes: float | None = None
     batch: int = 8
     peak_rate: float = 1e-3
     warm_up: int = 150
@@ -79,13 +82,41 @@ class TrainingFiles:
         return cls(out, folder / f"{out.stem}.state.safetensors", folder / f"{out.stem}.curve.csv")
 
 
-def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Linear warm-up, then half a cosine down to ``final_rate``; ``step`` counts from 0."""
-    if step < settings.warm_up:
-        return settings.peak_rate * (step + 1) / settings.warm_up
-    done = min(1.0, (step - settings.warm_up) / max(1, settings.steps - settings.warm_up))
-    share = settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * done)) / 2
-    return settings.peak_rate * share
+@dataclass(frozen=True)
+class Clock:
+    """How much of a training is over, by its steps and, if it has a limit, by the minutes of this run.
+
+    Attributes:
+        first: the step that this run began at.
+        settings: the planned steps and minutes.
+        started: when it began, :func:`time.monotonic` seconds.
+    """
+
+    first: int
+    settings: LoopSettings
+    started: float
+
+    def done(self, step: int) -> float:
+        """The larger of the two shares, 0 to 1 or above."""
+        by_steps = step / self.settings.steps
+        if self.settings.minutes is None:
+            return by_steps
+        before = self.first / self.settings.steps
+        by_time = before + (1 - before) * (time.monotonic() - self.started) / (60 * self.settings.minutes)
+        return max(by_steps, by_time)
+
+
+def learning_rate(step: int, done: float, settings: LoopSettings) -> float:
+    """Linear warm-up times half a cosine down to ``final_rate``.
+
+    Args:
+        step: optimizer steps before this one, from 0.
+        done: how much of the training is over, 0 to 1.
+        settings: the peak, the warm-up and what is left at the end.
+    """
+    rise = min(1.0, (step + 1) / settings.warm_up)
+    fall = settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+    return settings.peak_rate * rise * fall
 
 
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
@@ -139,6 +170,7 @@ class Training:
             self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
         self.stopping = False
+        self._clock = Clock(0, settings, time.monotonic())
         self.progress = Progress(expert, 0, settings.steps, settings.seed)
         if files.state.is_file():
             stored = load_state(files.state, self.network, self.average, self.optimizer)
@@ -160,7 +192,8 @@ class Training:
         self.network.train()
         validated = saved = time.monotonic()
         losses: list[float] = []
-        while self.progress.step < self.settings.steps and not self.stopping:
+        self._clock = Clock(self.progress.step, self.settings, time.monotonic())
+        while self._clock.done(self.progress.step) < 1 and not self.stopping:
             losses.append(self.step(*next(stream)))
             now = time.monotonic()
             if now - saved > 60 * self.settings.save_every:
@@ -185,7 +218,7 @@ class Training:
         """One optimizer step on (N, 3, P, P) and (N, 3, 4P, 4P) in [0, 1]; returns the loss."""
         started = time.monotonic()
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.progress.step, self.settings)
+            group["lr"] = learning_rate(self.progress.step, self._clock.done(self.progress.step), self.settings)
         patches_lr = patches_lr.to(self.device, non_blocking=True)
         patches_hr = patches_hr.to(self.device, non_blocking=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):

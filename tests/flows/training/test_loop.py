@@ -14,7 +14,7 @@ from actors.experts import load_expert
 from actors.experts.frequency import FrequencyExpert
 from flows.training.checkpoint import CheckpointError
 from flows.training.degradation import BLURRED_FACES, CLEAN
-from flows.training.loop import LoopSettings, Training, TrainingFiles, learning_rate, update_average
+from flows.training.loop import Clock, LoopSettings, Training, TrainingFiles, learning_rate, update_average
 from flows.training.losses import faithful_loss_f
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import Face
@@ -126,9 +126,26 @@ def test_training_on_one_pair_lowers_its_loss(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_peaks_and_falls_along_a_cosine() -> None:
-    settings = LoopSettings(steps=1100, warm_up=100, peak_rate=1.0, final_rate=0.0)
-    rates = [learning_rate(step, settings) for step in (0, 99, 600, 1100, 2000)]
+    settings = LoopSettings(steps=2000, warm_up=100, peak_rate=1.0, final_rate=0.0)
+    places = ((0, 0.0), (99, 0.0), (1000, 0.5), (2000, 1.0), (3000, 1.5))
+    rates = [learning_rate(step, done, settings) for step, done in places]
     assert rates == pytest.approx([0.01, 1.0, 0.5, 0.0, 0.0])
+
+
+def test_minutes_spread_what_is_left_of_the_schedule_over_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(first=400, settings=LoopSettings(steps=1000, minutes=10), started=50.0)
+    for seconds, expected in ((0, 0.4), (300, 0.7), (600, 1.0)):
+        monkeypatch.setattr("time.monotonic", lambda now=50.0 + seconds: now)
+        assert clock.done(400) == pytest.approx(expected)
+    monkeypatch.setattr("time.monotonic", lambda: 50.0)
+    assert clock.done(900) == pytest.approx(0.9)
+
+
+def test_a_training_whose_minutes_are_over_ends_with_everything_saved(tmp_path: Path, face: Face) -> None:
+    training = start(tmp_path / "expert_f.safetensors", LoopSettings(steps=10**6, minutes=1e-6, batch=2))
+    run(training, face)
+    assert training.progress.step <= 1
+    assert training.files.state.is_file()
 
 
 def test_the_average_trails_the_network_and_forgets_the_start_early() -> None:
