@@ -12,7 +12,7 @@ import numpy as np
 from storage.encoding import OutputPicture
 from storage.probe import VideoProbe
 
-CROP_MARGIN = 0.2
+CROP_MARGIN = 0.15
 """A crop is the face box widened by this share of its size on each side: room for the mask to fade out."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import ray
@@ -170,19 +171,21 @@ def _pipeline(config: JobConfig, work: Sequence[ShardWork], area: WorkArea, pool
     context.max_errored_blocks = -1
     size, experts = config.output_size, config.active_experts
     rows: Dataset = ray.data.from_arrow([to_table([item]) for item in work])
-    rows = _through(
-        rows, FaceDetector, pools.detectors, (store, config.detection, config.routing, size, experts), on_device=True
-    )
+    add = partial(_through, most=len(work))
+    detector = (store, config.detection, config.routing, size, experts)
+    rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     if Decision.EXPERT_F in experts:
-        rows = _through(rows, ExpertRestorer, pools.experts_f, (Decision.EXPERT_F, size), on_device=True)
+        rows = add(rows, ExpertRestorer, pools.experts_f, (Decision.EXPERT_F, size), on_device=True)
     if Decision.EXPERT_T in experts:
-        rows = _through(rows, ExpertRestorer, pools.experts_t, (Decision.EXPERT_T, size), on_device=True)
-    return _through(
-        rows, FrameCompositor, pools.compositors, (store, area, size, config.encode, config.variants), on_device=False
-    )
+        rows = add(rows, ExpertRestorer, pools.experts_t, (Decision.EXPERT_T, size), on_device=True)
+    compositor = (store, area, size, config.encode, config.variants)
+    return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 
 
-def _through(rows: Dataset, stage: type, pool: Pool, arguments: tuple[Any, ...], *, on_device: bool) -> Dataset:
+def _through(
+    rows: Dataset, stage: type, pool: Pool, arguments: tuple[Any, ...], *, most: int, on_device: bool
+) -> Dataset:
+    """Add a stage run by `pool`, of no more actors than the `most` rows there are to begin with."""
     keywords: dict[str, Any] = {"threads": pool.threads}
     if on_device:
         keywords["device"] = pool.device
@@ -193,7 +196,7 @@ def _through(rows: Dataset, stage: type, pool: Pool, arguments: tuple[Any, ...],
             stage,
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=pool.size, max_tasks_in_flight_per_actor=2),
+            compute=ActorPoolStrategy(size=min(pool.size, most), max_tasks_in_flight_per_actor=2),
             fn_constructor_args=arguments,
             fn_constructor_kwargs=keywords,
             num_cpus=pool.num_cpus,

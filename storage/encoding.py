@@ -7,9 +7,9 @@ from fractions import Fraction
 from typing import Literal
 
 from av.video.format import VideoFormat
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from storage.errors import SourceError, UsageError
+from storage.errors import SourceError
 from storage.probe import VideoProbe
 
 Codec = Literal["h264", "hevc"]
@@ -46,6 +46,11 @@ class SizeSettings(BaseModel):
     size: str | None = Field(None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
     """`WxH` in pixels of the coded frame; overrides `scale`. The sample aspect ratio changes so that the picture
     keeps its shape."""
+
+    @field_validator("scale", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value  # a flag gives text
 
 
 @dataclass(frozen=True)
@@ -110,10 +115,3 @@ def chroma_subsampling(pix_fmt: str) -> tuple[int, int]:
     if described.is_rgb or len(described.components) < 3:
         return 0, 0
     return (64 // described.chroma_width()).bit_length() - 1, (64 // described.chroma_height()).bit_length() - 1
-
-
-def parse_codec(name: str) -> Codec:
-    """Raise UsageError for a codec that facemill does not write."""
-    if name == "h264" or name == "hevc":
-        return "h264" if name == "h264" else "hevc"
-    raise UsageError(f"unknown codec {name!r}: choose h264 or hevc")

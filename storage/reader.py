@@ -1,8 +1,9 @@
 """Reading the frames of a pts range: seek, decode in presentation order, stop. Exact in every container.
 
-Seeking is never trusted. In MPEG-TS a seek to a keyframe's own pts can land after it, and a reader that believes the
-seek returns nothing, without an error. So the reader looks at the first packet that a seek gives, and seeks earlier,
-doubling the step, until a keyframe at or before the wanted start is there; at worst it decodes from the beginning.
+Seeking is never trusted. In MPEG-TS a seek to a keyframe's own pts can land after it, the same seek can land elsewhere
+when it is repeated, and a reader that believes the seek loses frames without an error. So the reader looks at the first
+packet that a seek gives, goes on from that very packet, and seeks earlier, doubling the step, until it is a keyframe at
+or before the wanted start; at worst it decodes from the beginning.
 """
 
 from __future__ import annotations
@@ -57,9 +58,13 @@ def read_frames(
         stream = _probed_stream(container, shard)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        if wanted.start is not None:
-            _seek_to_keyframe_before(container, stream, wanted.start)
-        yield from _frames_within(container, stream, wanted, losses)
+        if _timed_in_coding_order(container, stream):
+            frames = _in_rising_order(_decoded(container.demux(stream), stream, losses))
+        elif wanted.start is None:
+            frames = _decoded(container.demux(stream), stream, losses)
+        else:
+            frames = _decoded(_packets_from_keyframe_before(container, stream, wanted.start), stream, losses)
+        yield from _frames_within(frames, wanted, losses)
 
 
 def _probed_stream(container: InputContainer, shard: Shard) -> VideoStream:

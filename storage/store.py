@@ -231,5 +231,5 @@ def _storage_hint(error: BaseException) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a part of this path is a file, not a folder. Choose another place"
     if isinstance(error, FileNotFoundError):
-        return f"not found ({error}). Check the name"
+        return "not found, and cannot be made. Check the name"
     return f"{type(error).__name__}: {error}"

@@ -1,0 +1,80 @@
+"""Bad input on the command line: one line that says what, where and what to do, exit code 2, nothing started."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.cli import main
+
+
+def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
+    monkeypatch.setattr("sys.argv", ["facemill", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    told = capsys.readouterr().err.strip()
+    assert "\n" not in told
+    return told
+
+
+@pytest.fixture()
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "a.mp4"
+    path.parent.mkdir()
+    path.write_bytes(b"not looked at before the command line is known to be good")
+    return path
+
+
+def test_no_such_source(capsys, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    told = refused(capsys, monkeypatch, "restore", tmp_path / "none.mp4", "--out", tmp_path / "out")
+    assert told.startswith(f"facemill: no such source: {tmp_path / 'none.mp4'}. ")
+
+
+def test_nothing_found(capsys, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "in").mkdir()
+    told = refused(capsys, monkeypatch, "restore", tmp_path / "in", "--out", tmp_path / "out")
+    assert told.startswith(f"facemill: no video found in {tmp_path / 'in'}")
+
+
+def test_no_out(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "--out is missing" in refused(capsys, monkeypatch, "restore", source)
+
+
+def test_out_inside_the_source(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
+    told = refused(capsys, monkeypatch, "restore", source.parent, "--out", source.parent / "out")
+    assert "lies inside the source" in told
+    assert not (source.parent / "out").exists()
+
+
+def test_out_that_would_write_over_the_source(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "would write over" in refused(capsys, monkeypatch, "restore", source, "--out", source.parent)
+
+
+def test_out_that_is_a_file(capsys, monkeypatch, source: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    taken = tmp_path / "file"
+    taken.write_text("x")
+    assert str(taken) in refused(capsys, monkeypatch, "restore", source, "--out", taken)
+
+
+def test_out_that_cannot_be_written(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "/proc/facemill" in refused(capsys, monkeypatch, "restore", source, "--out", "/proc/facemill")
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "allowed"),
+    [("--scale", "3", "choose 1, 2 or 4"), ("--codec", "vp9", "choose h264 or hevc"), ("--crf", "52", "from 0 to 51")],
+)
+def test_values_that_are_not_allowed(  # type: ignore[no-untyped-def]
+    capsys, monkeypatch, source: Path, tmp_path: Path, flag: str, value: str, allowed: str
+) -> None:
+    told = refused(capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", flag, value)
+    assert flag in told
+    assert value in told
+    assert allowed in told
+
+
+def test_a_cluster_that_does_not_answer(capsys, monkeypatch, source: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    told = refused(
+        capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", "--experts", "none", "--ray-address", "auto"
+    )
+    assert "--ray-address auto: no Ray cluster answers there" in told

@@ -1,0 +1,116 @@
+"""One configuration from a file and flags, and messages that say which key is wrong and what it may be."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from actors.routing import Decision
+from flows.config import JobConfig, load_config
+from storage.catalogue import Source
+from storage.errors import UsageError
+from storage.store import FileIdentity
+
+GIVEN = {"sources": ["in"], "out": "out"}
+SOURCES = [Source("/in/a.mp4", "a.mp4", FileIdentity(10, "1"))]
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "job.yaml"
+    path.write_text(text)
+    return path
+
+
+def refusal(path: Path | None, **flags: object) -> str:
+    with pytest.raises(UsageError) as refused:
+        load_config(path, {**GIVEN, **flags})
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_every_option_has_a_default_but_sources_and_out() -> None:
+    config = load_config(None, GIVEN)
+    assert config.scale == 2
+    assert config.variants == ("restored",)
+    assert config.active_experts == {Decision.EXPERT_F, Decision.EXPERT_T}
+
+
+def test_a_flag_wins_over_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "scale: 4\ncrf: 20\nsources: in\nout: elsewhere\n")
+    config = load_config(path, {"scale": "1", "out": None})
+    assert (config.scale, config.crf, config.out, config.sources) == (1, 20, "elsewhere", ("in",))
+
+
+def test_keys_may_be_written_with_dashes(tmp_path: Path) -> None:
+    assert load_config(written(tmp_path, "detect-every: 9"), GIVEN).detect_every == 9
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ({"scale": "3"}, "--scale: '3' is not allowed; choose 1, 2 or 4"),
+        ({"codec": "vp9"}, "--codec: 'vp9' is not allowed; choose h264 or hevc"),
+        ({"crf": "60"}, "--crf: '60' is not allowed; a number from 0 to 51"),
+        ({"detect_every": "0"}, "--detect-every: '0' is not allowed; a whole number from 1 to 250"),
+        ({"size": "big"}, "--size: 'big' is not allowed; write WxH in pixels, such as 1920x1080"),
+        ({"score": "high"}, "--score: 'high' is not allowed; a number from 0.5 to 1.0"),
+    ],
+)
+def test_a_bad_flag_is_named_with_what_is_allowed(flags: dict[str, str], told: str) -> None:
+    assert refusal(None, **flags) == told
+
+
+def test_a_bad_value_in_the_file_is_named_with_the_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "min_face: 3")
+    assert refusal(path) == f"{path}: min_face: 3 is not allowed; a whole number from 12 to 2000"
+
+
+def test_a_misspelt_key_gets_the_near_one(tmp_path: Path) -> None:
+    path = written(tmp_path, "detect_evry: 5")
+    assert refusal(path) == f"{path}: detect_evry: there is no such key; did you mean detect_every?"
+
+
+def test_falling_bounds_are_refused() -> None:
+    assert "the bounds must rise" in refusal(None, w_skip="120")
+
+
+def test_scale_and_size_exclude_each_other() -> None:
+    assert "exclude each other" in refusal(None, scale="4", size="640x480")
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [1"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    assert str(tmp_path) in refusal(written(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none.yaml") == f"no such configuration file: {tmp_path / 'none.yaml'}"
+
+
+@pytest.mark.parametrize(
+    "changed", [{"scale": "4"}, {"crf": "20"}, {"q_low": "7"}, {"compare": True}, {"experts": "t"}, {"min_face": "40"}]
+)
+def test_settings_that_change_pixels_make_another_job(changed: dict[str, object]) -> None:
+    assert job_id(load_config(None, {**GIVEN, **changed})) != job_id(load_config(None, GIVEN))
+
+
+@pytest.mark.parametrize("changed", [{"detectors": "3"}, {"shard_seconds": "9"}, {"device": "cpu"}])
+def test_settings_that_change_no_pixel_are_the_same_job(changed: dict[str, object]) -> None:
+    assert job_id(load_config(None, {**GIVEN, **changed})) == job_id(load_config(None, GIVEN))
+
+
+def test_another_version_of_a_source_or_of_weights_is_another_job() -> None:
+    config = load_config(None, GIVEN)
+    touched = [Source("/in/a.mp4", "a.mp4", FileIdentity(10, "2"))]
+    assert config.job_id(touched, {}) != config.job_id(SOURCES, {})
+    assert config.job_id(SOURCES, {"expert_t": "ab"}) != config.job_id(SOURCES, {"expert_t": "cd"})
+
+
+def test_shards_are_cut_by_exact_fractions() -> None:
+    assert Fraction(load_config(None, {**GIVEN, "shard_seconds": "0.4"}).shard_seconds).limit_denominator(1000) == (
+        Fraction(2, 5)
+    )
+
+
+def job_id(config: JobConfig) -> str:
+    return config.job_id(SOURCES, {})
