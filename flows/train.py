@@ -10,7 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,17 +22,38 @@ from torch import nn
 from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
-from flows.training.loop import LoopSettings, Training, TrainingFiles
+from flows.training.loop import LoopSettings, Loss, Training, TrainingFiles
 from flows.training.losses import faithful_loss_f, faithful_loss_t
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import FaceCache, draw_weights, read_portraits
 from flows.training.validation import Score, validation_samples
+from storage.errors import UsageError
 
-RECIPES = {"t": PairRecipe(BLURRED_FACES, (50, 150)), "f": PairRecipe(SHARPER_FACES, (80, 150))}
-NETWORKS: dict[str, Callable[[], nn.Module]] = {"t": TransformerExpert, "f": FrequencyExpert}
-LOSSES = {"t": faithful_loss_t, "f": faithful_loss_f}
-VALIDATION_WIDTH = {"t": 64, "f": 110}
-"""Width of the degraded validation faces in px: the middle of what each expert is sent."""
+
+@dataclass(frozen=True)
+class Curriculum:
+    """What one expert is and what it is taught.
+
+    Attributes:
+        network: makes the untrained network.
+        recipe: the faces and their degradations.
+        loss: what it minimises.
+        validation_width: of the degraded validation faces, px: the middle of what the router sends it.
+    """
+
+    network: Callable[[], nn.Module]
+    recipe: PairRecipe
+    loss: Loss
+    validation_width: int
+
+
+CURRICULA = {
+    "t": Curriculum(TransformerExpert, PairRecipe(BLURRED_FACES, (50, 150)), faithful_loss_t, 64),
+    "f": Curriculum(FrequencyExpert, PairRecipe(SHARPER_FACES, (80, 150)), faithful_loss_f, 110),
+}
+
+PATCH_MULTIPLE = 8
+"""Sides of a patch are multiples of this many px: Expert-T's windows."""
 
 
 def train(
@@ -60,9 +81,12 @@ def train(
     figures. Progress goes to standard output. Stopping the process (Ctrl-C) saves first.
 
     Raises:
+        storage.errors.UsageError: an option has a value that cannot be trained with.
         flows.training.portraits.DataError: the folder holds no usable faces.
         flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
     """
+    if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
+        raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
@@ -77,11 +101,12 @@ def train(
         workers=workers,
         validate_every=validate_every,
     )
-    network = NETWORKS[expert]()
+    curriculum = CURRICULA[expert]
+    network = curriculum.network()
     training = Training(
         expert,
         network,
-        LOSSES[expert],
+        curriculum.loss,
         settings,
         TrainingFiles.beside(out),
         device=torch.device(device),
@@ -91,9 +116,9 @@ def train(
     typer.echo(f"expert {expert}: {parameters:,} parameters, {len(training_portraits)} faces")
     faces = FaceCache(training_portraits, cache)
     samples = validation_samples(
-        FaceCache(held_out, cache), VALIDATION_WIDTH[expert], (CLEAN, MEDIUM, HARD), limit=validation_faces
+        FaceCache(held_out, cache), curriculum.validation_width, (CLEAN, MEDIUM, HARD), limit=validation_faces
     )
-    recipe = replace(RECIPES[expert], patch=patch, tile=max(RECIPES[expert].tile, patch))
+    recipe = replace(curriculum.recipe, patch=patch, tile=max(curriculum.recipe.tile, patch))
     with _stopped_by_signals(training):
         return training.run(faces, draw_weights(training_portraits), recipe, samples)
 

@@ -18,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from storage.errors import FacemillError
+
 _HEADER = "facemill_training"
 
 
-class CheckpointError(Exception):
+class CheckpointError(FacemillError):
     """A training state cannot be read or does not fit; the message names the file and the reason."""
 
 

@@ -7,7 +7,7 @@ import csv
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,7 @@ class Training:
         self.progress = Progress(expert, 0, settings.steps, settings.seed)
         if files.state.is_file():
             stored = load_state(files.state, self.network, self.average, self.optimizer)
-            self.progress = Progress(expert, stored.step, settings.steps, settings.seed, stored.seconds)
+            self.progress = replace(self.progress, step=stored.step, seconds=stored.seconds)
             report(f"continuing at step {stored.step} of {settings.steps}")
 
     def run(self, faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, samples: list[Sample]) -> list[Score]:
@@ -228,11 +228,13 @@ class Training:
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         self.optimizer.step()
-        step = self.progress.step + 1
-        update_average(self.average, self.network, self.settings.average_decay, step)
         value = float(loss.detach())
-        seconds = self.progress.seconds + time.monotonic() - started
-        self.progress = Progress(self.progress.expert, step, self.settings.steps, self.settings.seed, seconds)
+        self.progress = replace(
+            self.progress,
+            step=self.progress.step + 1,
+            seconds=self.progress.seconds + time.monotonic() - started,
+        )
+        update_average(self.average, self.network, self.settings.average_decay, self.progress.step)
         return value
 
     def save(self) -> None:

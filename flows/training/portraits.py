@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.errors import FacemillError
+
 Split = Literal["train", "val"]
 
 MARGIN = 0.35
@@ -26,7 +28,7 @@ SYNTHETIC_BOOST = 2.0
 """Generated people are drawn this much more often: they vary more in age, skin and light."""
 
 
-class DataError(Exception):
+class DataError(FacemillError):
     """The folder cannot be trained on; the message says which it is, what was found and what is expected."""
 
 

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from flows.train import train
 from flows.training.portraits import DataError
+from storage.errors import UsageError
 
 
 def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, tmp_path: Path) -> None:
@@ -24,6 +25,11 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
 def test_faces_too_narrow_for_an_expert_are_said_to_be(portraits_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="none of 3 faces is 320 px wide"):
         train("f", portraits_folder, tmp_path / "expert_f.safetensors", cache=tmp_path / "cache", steps=1)
+
+
+def test_a_patch_that_windows_do_not_tile_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--patch is 20 px"):
+        train("t", tmp_path, tmp_path / "expert_t.safetensors", patch=20)
 
 
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
