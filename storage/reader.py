@@ -1,25 +1,28 @@
 """Reading the frames of a pts range: seek, decode in presentation order, stop. Exact in every container.
 
-Seeking is never trusted. In MPEG-TS a seek to a keyframe's own pts can land after it, the same seek can land elsewhere
-when it is repeated, and a reader that believes the seek loses frames without an error. So the reader looks at the first
-packet that a seek gives, goes on from that very packet, and seeks earlier, doubling the step, until it is a keyframe at
-or before the wanted start; at worst it decodes from the beginning.
+Seeking is never trusted. In MPEG-TS a seek lands on any packet, not on a keyframe, and even a seek to the stream's own
+start time lands after its first keyframe: a reader that believes the seek loses frames, without an error. So the reader
+looks at the first keyframe that comes after a seek, goes on from that very packet when it is at or before the wanted
+start, and else seeks earlier, doubling the step; at worst it opens the file again and decodes from the beginning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
+from itertools import chain
 
 import av
 from av.container import InputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from storage.errors import SourceError
 from storage.probe import open_container
 from storage.shards import PtsRange, Shard
-from storage.store import Store
+from storage.store import Store, storage_errors_as
 
 _FIRST_SEEK_STEP_SECONDS = 1
 
@@ -49,25 +52,37 @@ def read_frames(
         Frames as decoded: size, pixel format and pts of the source, in the stream's time base.
 
     Raises:
-        SourceError: the source cannot be opened, or is not the stream that was probed.
+        SourceError: the source cannot be opened, or is no longer the file that was found and probed.
     """
     wanted = wanted or shard.range
     losses = losses if losses is not None else ReadingLosses()
     url = shard.source.url
-    with store.open_media(url) as media, open_container(media, name=url) as container:
-        stream = _probed_stream(container, shard)
-        stream.thread_type = "AUTO"
-        stream.codec_context.thread_count = threads
-        if _timed_in_coding_order(container, stream):
-            frames = _in_rising_order(_decoded(container.demux(stream), stream, losses))
-        elif wanted.start is None:
-            frames = _decoded(container.demux(stream), stream, losses)
-        else:
-            frames = _decoded(_packets_from_keyframe_before(container, stream, wanted.start), stream, losses)
-        yield from _frames_within(frames, wanted, losses)
+    _refuse_changed(shard, store)
+    with store.open_media(url) as media:
+        if wanted.start is not None:
+            with open_container(media, name=url) as container:
+                stream = _probed_stream(container, shard, threads)
+                packets = _packets_from_keyframe_before(container, stream, wanted.start)
+                if packets is not None:
+                    yield from _frames_within(_decoded(packets, stream, losses), wanted, losses)
+                    return
+            if not isinstance(media, str):
+                media.seek(0)
+        with open_container(media, name=url) as container:
+            stream = _probed_stream(container, shard, threads)
+            decoded = _in_display_order if _timed_in_coding_order(container, stream) else _decoded
+            yield from _frames_within(decoded(container.demux(stream), stream, losses), wanted, losses)
 
 
-def _probed_stream(container: InputContainer, shard: Shard) -> VideoStream:
+def _refuse_changed(shard: Shard, store: Store) -> None:
+    url = shard.source.url
+    with storage_errors_as(SourceError, url):
+        changed = store.identity(url) != shard.source.identity
+    if changed:
+        raise SourceError(f"{url}: the file changed while the job ran. Run the same command again")
+
+
+def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> VideoStream:
     index = shard.probe.stream_index
     stream = container.streams[index] if index < len(container.streams) else None
     if not isinstance(stream, VideoStream) or stream.time_base != shard.probe.time_base:
@@ -75,22 +90,39 @@ def _probed_stream(container: InputContainer, shard: Shard) -> VideoStream:
             f"{shard.source.url}: stream {index} is not the video that was probed. "
             "The file changed while the job ran: run the same command again"
         )
+    stream.thread_type = "AUTO"
+    stream.codec_context.thread_count = threads
     return stream
 
 
-def _seek_to_keyframe_before(container: InputContainer, stream: VideoStream, start: int) -> None:
-    """Position `container` so that the next video packet is a keyframe with pts <= `start`, or the very first."""
+def _timed_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the packets' timestamps count packets in the order of coding: AVI has no others.
+
+    Which frame a timestamp belongs to then follows from all the frames before it, so such a stream is read from its
+    beginning, always.
+    """
+    return container.format.name == "avi" and stream.codec_context.has_b_frames > 0
+
+
+def _packets_from_keyframe_before(
+    container: InputContainer, stream: VideoStream, start: int
+) -> Iterator[Packet] | None:
+    """The stream's packets from a keyframe with pts <= `start` on; None when the stream must be read from its first."""
+    if _timed_in_coding_order(container, stream):
+        return None
     assert stream.time_base is not None
     step = max(1, int(_FIRST_SEEK_STEP_SECONDS / stream.time_base))
     begin = stream.start_time or 0
     target = start
     while target > begin:
-        if _seek(container, stream, target) and _keyframe_is_at_or_before(container, stream, start):
-            _seek(container, stream, target)
-            return
+        if _seek(container, stream, target):
+            packets = container.demux(stream)
+            keyframe = _keyframe_at_or_before(packets, start)
+            if keyframe is not None:
+                return chain([keyframe], packets)
         target = start - step
         step *= 2
-    _rewind(container, stream)
+    return None
 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
@@ -101,25 +133,23 @@ def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
     return True
 
 
-def _rewind(container: InputContainer, stream: VideoStream) -> None:
-    if not _seek(container, stream, stream.start_time or 0):
-        container.seek(0, backward=True, any_frame=True, unsupported_byte_offset=True)
+def _keyframe_at_or_before(packets: Iterator[Packet], start: int) -> Packet | None:
+    """The first keyframe of `packets` when its pts is <= `start`."""
+    try:
+        for packet in packets:
+            decoding_time = packet.dts if packet.dts is not None else packet.pts
+            if decoding_time is None or decoding_time > start:
+                return None
+            if packet.is_keyframe:
+                return packet if (packet.pts if packet.pts is not None else decoding_time) <= start else None
+    except av.error.FFmpegError:
+        return None  # damage on the way: an earlier target is tried
+    return None
 
 
-def _keyframe_is_at_or_before(container: InputContainer, stream: VideoStream, start: int) -> bool:
-    for packet in container.demux(stream):
-        pts = packet.pts if packet.pts is not None else packet.dts
-        if pts is None:
-            return False
-        return packet.is_keyframe and pts <= start
-    return False
-
-
-def _frames_within(
-    container: InputContainer, stream: VideoStream, wanted: PtsRange, losses: ReadingLosses
-) -> Iterator[VideoFrame]:
+def _frames_within(frames: Iterable[VideoFrame], wanted: PtsRange, losses: ReadingLosses) -> Iterator[VideoFrame]:
     last_pts: int | None = None
-    for frame in _decoded(container, stream, losses):
+    for frame in frames:
         pts = frame.pts
         if pts is None or (last_pts is not None and pts <= last_pts):
             losses.out_of_order_frames += 1
@@ -131,9 +161,13 @@ def _frames_within(
             yield frame
 
 
-def _decoded(container: InputContainer, stream: VideoStream, losses: ReadingLosses) -> Iterator[VideoFrame]:
-    """Every frame that decodes, to the end of the stream, the decoder's delayed ones included."""
-    packets = container.demux(stream)
+def _decoded(
+    packets: Iterator[Packet], stream: VideoStream, losses: ReadingLosses, fed: list[int] | None = None
+) -> Iterator[VideoFrame]:
+    """Every frame that decodes, to the end of the stream, the decoder's delayed ones included.
+
+    `fed` takes the timestamp of every packet that the decoder accepted.
+    """
     while True:
         try:
             packet = next(packets)
@@ -143,10 +177,23 @@ def _decoded(container: InputContainer, stream: VideoStream, losses: ReadingLoss
             losses.messages.append(f"demuxing stopped early: {error.strerror}")
             yield from _flushed(stream)
             return
+        pts = packet.pts
         try:
-            yield from packet.decode()
+            frames = packet.decode()
         except av.error.InvalidDataError:
             losses.corrupt_packets += 1
+            continue
+        if fed is not None and pts is not None:
+            heappush(fed, pts)
+        yield from frames
+
+
+def _in_display_order(packets: Iterator[Packet], stream: VideoStream, losses: ReadingLosses) -> Iterator[VideoFrame]:
+    """`_decoded` for timestamps in coding order: each frame takes the lowest that is still free."""
+    fed: list[int] = []
+    for frame in _decoded(packets, stream, losses, fed):
+        frame.pts = heappop(fed) if fed else None
+        yield frame
 
 
 def _flushed(stream: VideoStream) -> list[VideoFrame]:

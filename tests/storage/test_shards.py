@@ -1,0 +1,117 @@
+"""Shards tile all of time: every pts has exactly one owner, whatever the header says and however long a shard is."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from storage.catalogue import Source
+from storage.probe import VideoProbe
+from storage.shards import PtsRange, chain_covering, plan_shards
+from storage.store import FileIdentity
+
+SOURCE = Source("/videos/talk.mp4", "talk.mp4", FileIdentity(1, "1"))
+TIME_BASES = (Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 12800), Fraction(1, 25))
+BOUNDED = settings(max_examples=150, deadline=None, derandomize=True)
+
+
+def probe_of(time_base: Fraction = Fraction(1, 90000), first_pts: int = 0, duration: int | None = 900000) -> VideoProbe:
+    return VideoProbe(
+        container="mpegts",
+        codec="h264",
+        stream_index=0,
+        width=64,
+        height=48,
+        pix_fmt="yuv420p",
+        time_base=time_base,
+        frame_ticks=Fraction(1, 25) / time_base,
+        first_pts=first_pts,
+        duration=duration,
+        rotation=0,
+        sample_aspect_ratio=Fraction(1),
+        color_range=1,
+        colorspace=2,
+        color_primaries=2,
+        color_trc=2,
+        other_streams=(),
+    )
+
+
+probes = st.builds(
+    probe_of,
+    st.sampled_from(TIME_BASES),
+    st.integers(-(10**6), 2**33),
+    st.one_of(st.none(), st.integers(0, 10**6)),
+)
+lengths = st.fractions(Fraction(1, 5), Fraction(60)).filter(bool)
+
+
+@BOUNDED
+@given(probes, lengths, st.integers(-(10**7), 2**34))
+def test_every_pts_has_one_owner_at_any_shard_length(probe: VideoProbe, seconds: Fraction, pts: int) -> None:
+    owners = [shard for shard in plan_shards(SOURCE, probe, seconds) if pts in shard.range]
+    assert len(owners) == 1
+
+
+@BOUNDED
+@given(probes, lengths)
+def test_ranges_follow_each_other_without_gap_or_overlap(probe: VideoProbe, seconds: Fraction) -> None:
+    ranges = [shard.range for shard in plan_shards(SOURCE, probe, seconds)]
+    assert ranges[0].start is None
+    assert ranges[-1].end is None
+    assert [part.end for part in ranges[:-1]] == [part.start for part in ranges[1:]]
+    assert chain_covering(PtsRange(None, None), reversed(ranges)) == ranges
+
+
+@BOUNDED
+@given(
+    probes,
+    lengths,
+    st.lists(st.integers(1, 10**6), min_size=1, max_size=40),
+    st.integers(-(10**6), 10**6),
+)
+def test_frames_outside_a_wrong_header_are_owned_too(
+    probe: VideoProbe, seconds: Fraction, gaps: list[int], shift: int
+) -> None:
+    frames, at = [], probe.first_pts + shift
+    for gap in gaps:
+        frames.append(at)
+        at += gap
+    shards = plan_shards(SOURCE, probe, seconds)
+    assert [pts for shard in shards for pts in frames if pts in shard.range] == frames
+
+
+def test_shards_are_about_as_long_as_asked() -> None:
+    shards = plan_shards(SOURCE, probe_of(duration=90000 * 60), Fraction(3))
+    assert len(shards) == 20
+    assert shards[1].range == PtsRange(270000, 540000)
+
+
+@BOUNDED
+@given(st.lists(st.integers(-50, 50), unique=True, min_size=1, max_size=8), st.data())
+def test_a_chain_with_a_missing_link_covers_nothing(cuts: list[int], data: st.DataObject) -> None:
+    edges = [None, *sorted(cuts), None]
+    ranges = [PtsRange(start, end) for start, end in zip(edges, edges[1:], strict=False)]
+    missing = data.draw(st.sampled_from(ranges))
+    assert chain_covering(PtsRange(None, None), [part for part in ranges if part != missing]) is None
+
+
+def test_parts_of_a_crowded_shard_cover_it_beside_parts_of_another_cut() -> None:
+    wanted = PtsRange(100, 200)
+    parts = [PtsRange(100, 130), PtsRange(130, 160), PtsRange(160, 200), PtsRange(0, 100)]
+    assert chain_covering(wanted, parts) == parts[:3]
+    assert chain_covering(wanted, [PtsRange(100, 150), PtsRange(160, 200)]) is None
+
+
+def test_a_chain_is_found_among_parts_that_begin_alike() -> None:
+    long, short, rest = PtsRange(None, 50), PtsRange(None, 20), PtsRange(20, None)
+    assert chain_covering(PtsRange(None, None), [long, short, rest]) == [short, rest]
+
+
+@pytest.mark.parametrize(("start", "end"), [(5, 5), (6, 5)])
+def test_an_empty_range_is_refused(start: int, end: int) -> None:
+    with pytest.raises(ValueError, match="empty or reversed"):
+        PtsRange(start, end)
