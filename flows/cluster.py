@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from storage.errors import UsageError
 _OBJECT_STORE_BYTES = 2 << 30
 """For rows in flight on one machine: frames never enter the store, so it need not be large."""
 
+_CONNECT_SECONDS = 5
+
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
@@ -25,6 +28,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     Raises:
         UsageError: no cluster answers at `address`.
     """
+    if address is not None:
+        _require_listener(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
@@ -51,6 +56,20 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise UsageError when nothing listens at a `host:port` address: Ray itself would try for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not separator or not port.isdecimal():
+        return  # `auto`: Ray finds the address itself
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UsageError(
+            f"--ray-address {address}: no Ray cluster answers there ({error}). Check the address, or leave it out to "
+            "start Ray on this machine"
+        ) from error
 
 
 @contextmanager

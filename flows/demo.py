@@ -56,8 +56,8 @@ def run_demo(folder: Path, console: Console) -> None:
         console.print(f"{what:>28}: {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def make_clip(path: Path) -> None:
-    """Write the demonstration clip: 640x360, 25 frames a second, 4 s, H.264 at CRF 26 with AAC sound.
+def make_clip(path: Path, *, frames: int = SECONDS * RATE) -> None:
+    """Write the demonstration clip: 640x360, 25 frames a second, H.264 at CRF 26 with AAC sound.
 
     The face is Eileen Collins, photographed by NASA, in the public domain; scikit-image carries the picture.
 
@@ -79,12 +79,12 @@ def make_clip(path: Path) -> None:
         video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
         audio.layout = "mono"
         container.metadata["title"] = "facemill demonstration"
-        for number in range(SECONDS * RATE):
+        for number in range(frames):
             frame = VideoFrame.from_ndarray(picture(portraits, number / RATE), format="rgb24")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
-        for frame in _sound():
-            container.mux(audio.encode(frame))
+        for samples in _sound(frames / RATE):
+            container.mux(audio.encode(samples))
         container.mux(audio.encode(None))
 
 
@@ -109,9 +109,9 @@ def picture(portraits: list[np.ndarray], seconds: float) -> np.ndarray:
     return np.hstack(tiles)
 
 
-def _sound() -> list[AudioFrame]:
+def _sound(seconds: float) -> list[AudioFrame]:
     """A rising scale of soft tones, one every half second."""
-    time = np.arange(SECONDS * SAMPLE_RATE) / SAMPLE_RATE
+    time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     step = np.floor(time * 2)
     tone = np.sin(2 * np.pi * 220 * 2 ** (np.array([0, 2, 4, 5, 7, 9, 11, 12])[step.astype(int) % 8] / 12) * time)
     loudness = np.exp(-4 * (time * 2 - step))

@@ -48,7 +48,7 @@ def test_keys_may_be_written_with_dashes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        ({"scale": "3"}, "--scale: '3' is not allowed; choose 1, 2 or 4"),
+        ({"scale": "3"}, "--scale: 3 is not allowed; choose 1, 2 or 4"),
         ({"codec": "vp9"}, "--codec: 'vp9' is not allowed; choose h264 or hevc"),
         ({"crf": "60"}, "--crf: '60' is not allowed; a number from 0 to 51"),
         ({"detect_every": "0"}, "--detect-every: '0' is not allowed; a whole number from 1 to 250"),
