@@ -80,7 +80,11 @@ def restore(
     from flows.restore import restore as run  # imports Ray and torch: not before the command line is known to be good
 
     console = Console(stderr=True)
-    outcome = run(job, console)
+    try:
+        outcome = run(job, console)
+    except KeyboardInterrupt:
+        typer.echo("facemill: interrupted. Run the same command again to finish the job", err=True)
+        raise typer.Exit(130) from None
     say = Console(markup=False, highlight=False, soft_wrap=True).print
     for video, reason in sorted(outcome.failed.items()):
         say(f"failed: {video}: {reason}")
@@ -119,9 +123,6 @@ def main() -> None:
     except (FacemillError, WeightsError) as error:
         print(f"facemill: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("facemill: interrupted. Run the same command again to finish the job", file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -27,11 +27,10 @@ class VideoPlan:
     def key(self) -> str:
         return self.shards[0].source.key
 
-    @property
-    def expected_frames(self) -> int:
-        """From the header: for showing progress only."""
+    def expected_frames(self, shards: int) -> int:
+        """Frames in this many of its shards, by the header: for showing progress only."""
         probe = self.shards[0].probe
-        return round((probe.duration or 0) / probe.frame_ticks)
+        return round((probe.duration or 0) / probe.frame_ticks * shards / len(self.shards))
 
 
 @dataclass

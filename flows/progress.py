@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from actors.routing import Tier
@@ -34,7 +35,7 @@ class JobProgress:
         self._tiers: Counter[str] = Counter()
         self._started = time.monotonic()
         self._last_line = self._started
-        self._bar = Progress(TextColumn("frames"), BarColumn(bar_width=None), TextColumn("{task.percentage:3.0f}%"))
+        self._bar = Progress(BarColumn(bar_width=60), TextColumn("{task.percentage:3.0f}%"))
         self._task = self._bar.add_task("frames", total=max(1, frames))
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
 
@@ -93,7 +94,16 @@ class JobProgress:
         return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
     def _table(self) -> Group:
-        return Group(self._bar, Text(self.line()))
+        rows = Table.grid(padding=(0, 2))
+        faces = "  ".join(f"{self._tiers[tier]} {tier}" for tier in Tier)
+        for what, told in (
+            ("videos", f"{self._videos_done} of {self._videos} done, {self._videos_failed} failed"),
+            ("shards", f"{self._shards_done} of {self._shards}"),
+            ("frames", f"{self._frames_done} at {self.frames_per_second:.1f}/s, time left {self._time_left()}"),
+            ("faces", f"{faces}  (in frames)"),
+        ):
+            rows.add_row(what, Text(told))
+        return Group(rows, self._bar)
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -70,6 +70,7 @@ def restore(config: JobConfig, console: Console) -> JobOutcome:
     outcome = JobOutcome(job, area)
     pending = _without_finished(sources, area, out, store, outcome)
     if pending:
+        console.print(f"job {job}: {len(pending)} of {len(sources)} videos to do; starting Ray", highlight=False)
         with ray_session(config.ray_address):
             _run(config, pending, area, out, weights, store, outcome, console)
         join_tables(area, sources, store)
@@ -129,12 +130,13 @@ def _run(
     for plan in plans:
         for receipt in read_receipts(area, plan.shards[0].source, store):
             ledger.add(receipt)
-    todo = [shard for plan in plans for shard in ledger.missing(plan.key)]
+    missing = {plan.key: ledger.missing(plan.key) for plan in plans}
+    todo = [shard for shards in missing.values() for shard in shards]
     progress = JobProgress(
         console,
         videos=len(plans) + len(unusable) + done_before,
         shards=len(todo),
-        frames=sum(plan.expected_frames for plan in plans),
+        frames=sum(plan.expected_frames(len(missing[plan.key])) for plan in plans),
         done_before=done_before,
     )
     with progress:

@@ -5,6 +5,7 @@ Segments are encoded losslessly here, so decoding them gives the very pixels tha
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def cut(shard: Shard, folder: Path, *frames: int) -> Result:
     edges = [None, *(number * TICKS for number in frames), None]
     result = Result([], [], [])
     parts = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         for work, _ in stages.run(shard.part(start, end)):
             result.restored += decoded(Path(stages.area.segment(work.shard, "restored")))
             result.baseline += decoded(Path(stages.area.segment(work.shard, "baseline")))
