@@ -104,7 +104,9 @@ def route_track(
     """Tier and decision at each measurement of a track.
 
     At measurement k both follow from measurements k - MEMORY - WINDOW_RADIUS to k + WINDOW_RADIUS alone: the state
-    machine is started MEMORY measurements back without a past and run up to k on windowed medians.
+    machine is started MEMORY measurements back and run up to k on windowed medians. It starts in the lowest state of
+    all these measurements, so that a face about a bound rises only when a measurement passes the bound by the
+    hysteresis, or when all of them agree; started from a single measurement, it would hop whenever that one does.
     """
     width = windowed_median(widths)
     sharpness = windowed_median(sharpnesses)
@@ -112,13 +114,12 @@ def route_track(
 
 
 def _route_at(k: int, width: np.ndarray, sharpness: np.ndarray, bounds: RoutingBounds) -> tuple[Tier, Decision]:
-    tier: Tier | None = None
-    decision: Decision | None = None
-    for at in range(max(0, k - MEMORY), k + 1):
-        tier = tier_of(float(width[at]), bounds, tier)
-        decision = decide(tier, float(sharpness[at]), bounds, decision)
-    assert tier is not None
-    assert decision is not None
+    known = slice(max(0, k - MEMORY), k + 1)
+    tier = tier_of(float(width[known].min()), bounds)
+    decision = decide(tier, float(sharpness[known].min()), bounds)
+    for at_width, at_sharpness in zip(width[known], sharpness[known], strict=True):
+        tier = tier_of(float(at_width), bounds, tier)
+        decision = decide(tier, float(at_sharpness), bounds, decision)
     return tier, decision
 
 

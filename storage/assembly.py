@@ -27,7 +27,7 @@ from av.stream import AttachmentStream, Stream
 from storage.containers import ContainerChoice
 from storage.errors import MediaError
 from storage.probe import VideoProbe, open_container
-from storage.segments import in_ticks, segment_timing
+from storage.segments import decoding_times, in_ticks, segment_timing
 
 _MUXER_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 """Container tags that a muxer writes for itself; a source's would be untrue of the result."""
@@ -119,21 +119,13 @@ class _JoinedTiming:
 
 
 def _joined_timing(segments: Sequence[Path], probe: VideoProbe) -> _JoinedTiming:
-    """pts as encoded; dts anew for the whole video, so that joints show no gap and no step back.
-
-    Packet i in coding order is decoded when the frame shown D places earlier is shown, where D is the deepest
-    reordering in any segment; the first D packets are decoded a nominal frame apart before the first frame.
-    """
+    """pts as encoded; dts anew for the whole video, so that joints show no gap and no step back."""
     pts = np.array([at for path in segments for at, _ in segment_timing(path, probe.time_base)], dtype=np.int64)
     shown = np.sort(pts)
     if np.any(np.diff(shown) <= 0):
         twice = shown[1:][np.diff(shown) <= 0][0]
         raise MediaError(f"two segments hold a frame with pts {twice}: their ranges overlap. Remove them and run again")
-    rank = np.searchsorted(shown, pts)
-    depth = int(np.max(np.arange(len(pts)) - rank))
-    tick = max(1, math.floor(probe.frame_ticks))
-    lead = shown[0] - tick * np.arange(depth, 0, -1, dtype=np.int64)
-    return _JoinedTiming(pts, np.concatenate([lead, shown])[: len(pts)], shown)
+    return _JoinedTiming(pts, decoding_times(pts, probe.frame_ticks), shown)
 
 
 def _joined_packets(segments: Sequence[Path], timing: _JoinedTiming) -> Iterator[Packet]:
@@ -196,12 +188,12 @@ def _add_streams(
     """Streams of the result in the source's order, with tags, dispositions and chapters."""
     out.metadata.update({key: text for key, text in container.metadata.items() if key.lower() not in _MUXER_OWN_TAGS})
     out.set_chapters(container.chapters())
-    unheld = {other.index for other in choice.left_out}
+    held = {other.index for other in probe.other_streams} - {other.index for other in choice.left_out}
     video: Stream | None = None
     copied: dict[int, _CopiedStream] = {}
     left_out = [f"{other.index}:{other.kind}:{other.codec or 'unknown'}" for other in choice.left_out]
     for stream in container.streams:
-        if stream.index in unheld:
+        if stream.index not in held | {probe.stream_index}:
             continue
         if isinstance(stream, AttachmentStream):
             out.add_attachment(stream.name or f"attachment-{stream.index}", stream.mimetype or "", stream.data)

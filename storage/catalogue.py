@@ -86,13 +86,13 @@ def _expand(argument: str, store: Store) -> Iterable[tuple[str, str]]:
 
 
 def _expand_remote(url: str, store: Store) -> list[tuple[str, str]]:
+    store.check_readable(url)
     if glob.has_magic(url):
         base = posixpath.dirname(url[: _first_magic(url)])
         with storage_errors_as(SourceError, url):
             filesystem, path = store.filesystem(url)
             names = sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path))
         return [(name, posixpath.relpath(name, base)) for name in names if _is_video(name)]
-    store.check_readable(url)
     with storage_errors_as(SourceError, url):
         filesystem, path = store.filesystem(url)
         if "/" in path.strip("/") and not url.endswith("/") and filesystem.isfile(path):
@@ -123,11 +123,12 @@ def _expand_list_file(path: str, store: Store) -> list[tuple[str, str]]:
     if not entries:
         raise SourceError(f"{path}: the list is empty. Write one source a line")
     folder = os.path.dirname(path)
-    return [
-        pair
-        for entry in entries
-        for pair in _expand(entry if is_remote(entry) else os.path.join(folder, os.path.expanduser(entry)), store)
-    ]
+    pairs: list[tuple[str, str]] = []
+    for entry in entries:
+        if os.path.splitext(entry)[1].lower() in LIST_SUFFIXES:
+            raise SourceError(f"{path}: names another list, {entry}. Write the sources themselves into one list")
+        pairs += _expand(entry if is_remote(entry) else os.path.join(folder, os.path.expanduser(entry)), store)
+    return pairs
 
 
 def _is_video(name: str) -> bool:

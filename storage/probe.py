@@ -10,6 +10,7 @@ from typing import IO, Literal
 
 import av
 from av.container import InputContainer
+from av.stream import DataStream, Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
@@ -61,6 +62,7 @@ class VideoProbe:
     color_primaries: int
     color_trc: int
     other_streams: tuple[OtherStream, ...]
+    """Everything to be carried over; not MP4's chapter track, which the muxer writes anew from the chapters."""
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -164,7 +166,7 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
         other_streams=tuple(
             OtherStream(other.index, other.type, _codec_name(other))
             for other in container.streams
-            if other.index != stream.index
+            if other.index != stream.index and not _is_chapter_track(other, container)
         ),
     )
 
@@ -177,6 +179,16 @@ def _claimed_duration(container: InputContainer, stream: VideoStream, time_base:
     return None
 
 
-def _codec_name(stream: av.stream.Stream) -> str:
+def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:
+    """Whether this is the text track in which MP4 keeps chapter titles: the chapters stand for it, it is no content.
+
+    FFmpeg's demuxer turns exactly such tracks into data streams whose packets it discards.
+    """
+    return isinstance(stream, DataStream) and stream.discard == Discard.all and bool(container.chapters())
+
+
+def _codec_name(stream: Stream) -> str:
+    if isinstance(stream, DataStream):
+        return stream.name or ""
     context = stream.codec_context
     return context.name if context is not None else ""

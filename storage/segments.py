@@ -7,13 +7,16 @@ same decoder configuration, so joining is copying packets.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
@@ -59,6 +62,7 @@ class SegmentWriter:
         self._path, self._probe, self._picture, self._settings = path, probe, picture, settings
         self._threads = threads
         self._pts: list[int] = []
+        self._packets: list[Packet] = []
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
 
@@ -70,7 +74,8 @@ class SegmentWriter:
             return
         try:
             if kind is None:
-                self._container.mux(self._stream.encode(None))
+                self._packets += self._stream.encode(None)
+                self._mux(self._container)
         finally:
             self._container.close()
 
@@ -80,12 +85,20 @@ class SegmentWriter:
         Args:
             frame: of the size and format of `picture`, pts in the source's time base and rising from call to call.
         """
-        container, stream = self._open()
+        _, stream = self._open()
         assert frame.pts is not None
         frame.time_base = self._probe.time_base
         frame.pict_type = PictureType.NONE  # a decoded frame's own type would force the encoder's choice
         self._pts.append(frame.pts)
-        container.mux(stream.encode(frame))
+        self._packets += stream.encode(frame)
+
+    def _mux(self, container: OutputContainer) -> None:
+        # libx265 leaves dts unset when it is given fewer frames than it reorders, so none of an encoder's is used.
+        times = decoding_times([packet.pts or 0 for packet in self._packets], self._probe.frame_ticks)
+        for packet, dts in zip(self._packets, times, strict=True):
+            packet.dts = int(dts)
+            container.mux_one(packet)
+        self._packets.clear()
 
     @property
     def summary(self) -> SegmentSummary:
@@ -148,6 +161,26 @@ class SegmentWriter:
         if self._settings.codec == "hevc":
             options["x265-params"] = f"log-level=error:no-open-gop=1:pools={self._threads}"
         return options
+
+
+def decoding_times(pts: Sequence[int] | np.ndarray, frame_ticks: Fraction) -> np.ndarray:
+    """A dts for each of the `pts` in coding order: strictly rising, never after the pts.
+
+    Packet i is decoded when the frame shown D places earlier is shown, where D is the deepest reordering; the first D
+    packets are decoded before the first frame, a nominal frame apart, or closer where dts would begin below zero,
+    which MPEG-TS cannot hold.
+
+    Returns:
+        (N,) int64.
+    """
+    shown = np.sort(np.asarray(pts, dtype=np.int64))
+    rank = np.searchsorted(shown, pts)
+    depth = int(np.max(np.arange(len(shown)) - rank, initial=0))
+    step = max(1, math.floor(frame_ticks))
+    if depth and shown[0] >= depth:
+        step = min(step, int(shown[0]) // depth)
+    lead = shown[:1] - step * np.arange(depth, 0, -1, dtype=np.int64)
+    return np.concatenate([lead, shown])[: len(shown)]
 
 
 def segment_timing(path: Path, time_base: Fraction) -> list[tuple[int, bool]]:

@@ -62,9 +62,9 @@ def chain_covering(wanted: PtsRange, available: Iterable[PtsRange]) -> list[PtsR
     by_start = {part.start: part for part in sorted(available, key=_by_end, reverse=True)}
     chain: list[PtsRange] = []
     at = wanted.start
-    while True:
+    while True:  # ends: every part ends after it starts
         part = by_start.get(at)
-        if part is None or part in chain:
+        if part is None:
             return None
         chain.append(part)
         if part.end == wanted.end:

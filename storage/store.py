@@ -82,8 +82,10 @@ class Store:
     def list_files(self, url: str) -> list[str]:
         """URLs of all files below the folder or prefix `url`, sorted; empty when there is none."""
         filesystem, path = self.filesystem(url)
-        found = filesystem.find(path)
-        return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in found)
+        found = filesystem.find(path, detail=True)
+        # A prefix that was emptied may stay as a marker, which find() gives as an object of that name.
+        names = [name for name, told in found.items() if told["type"] == "file" and name != path.rstrip("/")]
+        return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in names)
 
     @contextmanager
     def open_media(self, url: str) -> Iterator[str | IO[bytes]]:

@@ -107,6 +107,7 @@ def _start_seaweedfs(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         "-admin.ui=false",
         "-s3.port.iceberg=0",
         "-s3.port.lance=0",
+        "-s3.autoCreateBucket=false",  # as S3 does
         f"-s3.config={folder / 's3.json'}",
         *options,
     ]

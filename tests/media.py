@@ -15,7 +15,7 @@ import imageio_ffmpeg
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Disposition
+from av.stream import AttachmentStream, Discard, Disposition
 from av.video.frame import PictureType, VideoFrame
 from numpy.typing import NDArray
 
@@ -39,7 +39,7 @@ class Audio:
     """Seconds on the container's clock of the first sample."""
     language: str = ""
     title: str = ""
-    disposition: Disposition = Disposition(0)
+    disposition: Disposition | None = None
 
 
 @dataclass(frozen=True)
@@ -320,10 +320,14 @@ def story_of(path: Path, probe: VideoProbe | None = None) -> FileStory:
             rotation = frame.rotation
             break
     with av.open(str(path)) as container:
-        streams = [stream for stream in container.streams if not isinstance(stream, AttachmentStream)]
+        streams = [
+            stream
+            for stream in container.streams
+            if not isinstance(stream, AttachmentStream) and stream.discard != Discard.all  # MP4's chapter track
+        ]
         found: dict[int, list[tuple[str, Fraction | None, Fraction | None]]] = {each.index: [] for each in streams}
         for packet in container.demux():
-            if packet.size:
+            if packet.size and packet.stream_index in found:
                 assert packet.time_base is not None
                 times = (None if at is None else at * packet.time_base for at in (packet.pts, packet.dts))
                 found[packet.stream_index].append((hashlib.sha256(bytes(packet)).hexdigest()[:16], *times))

@@ -1,0 +1,214 @@
+"""Faces over time: no lag, no jitter, no dependence on where the video was cut."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.geometry import Box
+from actors.routing import Decision, RoutingBounds, Tier, route_track
+from actors.tracking import (
+    DetectedFrame,
+    Detection,
+    DetectionGrid,
+    Track,
+    TrackTimeline,
+    iou,
+    link_tracks,
+    smoothed_boxes,
+)
+from storage.shards import PtsRange
+from tests.storage.test_shards import probe_of
+
+BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
+STEP = 5
+BOUNDS = RoutingBounds()
+
+
+def frame_of(pts: int, *boxes: tuple[float, float, float, float], sharpness: float = 100.0) -> DetectedFrame:
+    faces = tuple(Detection(Box(*box), 0.99, sharpness, f"{pts}:{n}") for n, box in enumerate(sorted(boxes)))
+    return DetectedFrame(pts, faces)
+
+
+def moving(count: int, speed: float = 3.0) -> list[DetectedFrame]:
+    """One face of 80 px that moves evenly."""
+    return [frame_of(STEP * k, (speed * k, 10, speed * k + 80, 100)) for k in range(count)]
+
+
+def timelines(frames: list[DetectedFrame]) -> list[TrackTimeline]:
+    return [TrackTimeline.of(track, frames) for track in link_tracks(frames)]
+
+
+@BOUNDED
+@given(st.integers(1, 12), st.floats(-8, 8), st.integers(0, 60))
+def test_an_even_motion_is_followed_without_lag(count: int, speed: float, pts: int) -> None:
+    (timeline,) = timelines(moving(count, speed))
+    at = min(pts, STEP * (count - 1)) / STEP
+    assert timeline.box_at(pts) == pytest.approx((speed * at, 10, speed * at + 80, 100))
+
+
+def test_jitter_becomes_less() -> None:
+    rng = np.random.default_rng(3)
+    boxes = [Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4))) for _ in range(40)]
+    smooth = smoothed_boxes(Track(0, tuple(Detection(box, 1, 1) for box in boxes)))
+    assert np.std([box.x0 for box in smooth]) < 0.7 * np.std([box.x0 for box in boxes])
+
+
+def test_smoothing_treats_past_and_future_alike() -> None:
+    rng = np.random.default_rng(4)
+    detections = tuple(Detection(Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4))), 1, 1) for _ in range(9))
+    forward = smoothed_boxes(Track(0, detections))
+    backward = smoothed_boxes(Track(0, detections[::-1]))
+    assert np.allclose(forward, backward[::-1])
+
+
+def test_between_grid_points_boxes_lie_on_a_line() -> None:
+    (timeline,) = timelines([frame_of(0, (0, 0, 80, 80)), frame_of(10, (10, 0, 100, 80))])
+    assert timeline.box_at(4) == pytest.approx((4, 0, 88, 80))
+    assert timeline.box_at(-3) == timeline.box_at(0)
+    assert timeline.box_at(30) == timeline.box_at(10)
+
+
+def test_one_missed_detection_is_bridged() -> None:
+    frames = moving(7)
+    frames[3] = DetectedFrame(frames[3].pts, ())
+    (timeline,) = timelines(frames)
+    assert timeline.box_at(15) == pytest.approx((9, 10, 89, 100))
+    assert timeline.track.detections[3].identifier == ""
+
+
+def test_two_missed_detections_end_a_track() -> None:
+    frames = moving(8)
+    frames[3], frames[4] = DetectedFrame(15, ()), DetectedFrame(20, ())
+    assert [(track.first, len(track.detections)) for track in link_tracks(frames)] == [(0, 3), (5, 3)]
+
+
+def test_faces_that_stand_apart_stay_apart() -> None:
+    frames = [frame_of(STEP * k, (2 * k, 0, 2 * k + 50, 50), (200 - 2 * k, 0, 250 - 2 * k, 50)) for k in range(9)]
+    found = link_tracks(frames)
+    assert [len(track.detections) for track in found] == [9, 9]
+    assert all(iou(a.box, b.box) > 0.8 for track in found for a, b in pairwise(track.detections))
+
+
+def test_a_face_appears_and_goes_half_way_to_the_next_search() -> None:
+    frames = [DetectedFrame(0, ()), *(frame_of(pts, (0, 0, 80, 80)) for pts in (10, 20)), DetectedFrame(30, ())]
+    (timeline,) = timelines(frames)
+    assert [pts for pts in range(40) if timeline.position(pts) is not None] == list(range(5, 25))
+    assert [timeline.position(pts) for pts in (5, 9, 10, 19, 20, 24)] == [0, 0, 0, 0, 1, 1]
+
+
+def test_a_face_that_is_there_throughout_has_no_end() -> None:
+    (timeline,) = timelines(moving(3))
+    assert timeline.position(-(10**6)) == 0
+    assert timeline.position(10**6) == 2
+
+
+def test_anchors_name_the_last_real_detection() -> None:
+    frames = moving(6)
+    frames[2] = DetectedFrame(10, ())
+    (timeline,) = timelines(frames)
+    assert [timeline.anchor_before(pts) for pts in (None, 0, 1, 6, 11, 15, 16)] == [
+        "",
+        "",
+        "0:0",
+        "5:0",
+        "5:0",
+        "5:0",
+        "15:0",
+    ]
+
+
+@BOUNDED
+@given(
+    st.integers(-(10**6), 2**33), st.integers(1, 30), st.sampled_from([Fraction(1), Fraction(3003), Fraction(1001, 3)])
+)
+def test_every_pts_lies_in_the_cell_it_is_counted_to(pts: int, every: int, ticks: Fraction) -> None:
+    grid = DetectionGrid(Fraction(7, 2), every * ticks)
+    cell = grid.cell(pts)
+    assert grid.start_of(cell) <= pts < grid.start_of(cell + 1)
+
+
+def test_frames_with_rounded_timestamps_fall_into_cells_evenly() -> None:
+    probe = probe_of(Fraction(1, 1000), duration=None)
+    grid = DetectionGrid.of(probe, 5)
+    cells = [grid.cell(round(n * 40.0) + jitter) for n, jitter in zip(range(50), [0, 1, -1, 0, 1] * 10, strict=True)]
+    assert cells == [n // 5 for n in range(50)]
+
+
+@st.composite
+def scenes(draw: st.DrawFn) -> list[DetectedFrame]:
+    """Up to 36 grid points of up to three faces that wander, flicker, cross and change size about the bounds."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    length = draw(st.integers(1, 36))
+    missed = draw(st.sampled_from([0.0, 0.1, 0.3]))
+    faces = []
+    for _ in range(draw(st.integers(1, 3))):
+        width = rng.choice([50.0, 100.0, 150.0]) + np.cumsum(rng.normal(0, 4, length))
+        left = rng.uniform(0, 150) + np.cumsum(rng.normal(0, 8, length))
+        sharpness = 100 + np.cumsum(rng.normal(0, 6, length))
+        there = rng.random(length) >= missed
+        faces.append((width, left, sharpness, there))
+    frames = []
+    for k in range(length):
+        boxes = sorted(
+            (Box(left[k], 20.0, left[k] + abs(width[k]) + 10, 30 + abs(width[k])), float(sharpness[k]))
+            for width, left, sharpness, there in faces
+            if there[k]
+        )
+        pts = STEP * k
+        frames.append(
+            DetectedFrame(pts, tuple(Detection(box, 0.9, q, f"{pts}:{n}") for n, (box, q) in enumerate(boxes)))
+        )
+    return frames
+
+
+def said_about(frames: list[DetectedFrame], owned: PtsRange) -> dict[int, list[tuple[Box, Tier, Decision]]]:
+    """Box, tier and decision of every face in every owned frame."""
+    told: dict[int, list[tuple[Box, Tier, Decision]]] = {}
+    for timeline in timelines(frames):
+        found = timeline.track.detections
+        routes = route_track([each.box.width for each in found], [each.sharpness for each in found], BOUNDS)
+        for pts in range(owned.start or 0, owned.end or 0):
+            if (at := timeline.position(pts)) is not None:
+                told.setdefault(pts, []).append((timeline.box_at(pts), *routes[at]))
+    return {pts: sorted(faces) for pts, faces in told.items()}
+
+
+@settings(max_examples=250, deadline=None, derandomize=True)
+@given(scenes(), st.data())
+def test_a_shard_that_sees_its_window_says_what_the_whole_video_says(
+    frames: list[DetectedFrame], data: st.DataObject
+) -> None:
+    last = STEP * len(frames)
+    start = data.draw(st.integers(0, last - 1))
+    owned = PtsRange(start, data.draw(st.integers(start + 1, last)))
+    grid = DetectionGrid(Fraction(-1, 2), Fraction(STEP))
+    window = grid.window(owned)
+    seen = [frame for frame in frames if frame.pts in window]
+    assert said_about(seen, owned) == said_about(frames, owned)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(scenes(), st.data())
+def test_both_shards_at_a_cut_name_the_same_anchors(frames: list[DetectedFrame], data: st.DataObject) -> None:
+    """Every track that both sides show is anchored alike; nothing else is."""
+    cut = data.draw(st.integers(1, STEP * len(frames)))
+    grid = DetectionGrid(Fraction(-1, 2), Fraction(STEP))
+    before = [frame for frame in frames if frame.pts in grid.window(PtsRange(None, cut))]
+    after = [frame for frame in frames if frame.pts in grid.window(PtsRange(cut, None))]
+
+    def anchors(seen: list[DetectedFrame], pts: int) -> list[str]:
+        return sorted(each.anchor_before(cut) for each in timelines(seen) if each.position(pts) is not None)
+
+    whole = [
+        each for each in timelines(frames) if each.position(cut) is not None and each.position(cut - 1) is not None
+    ]
+    shared = {each.anchor_before(cut) for each in whole} - {""}
+    assert shared <= set(anchors(before, cut - 1))
+    assert shared <= set(anchors(after, cut))
+    assert len(shared) == len([each for each in whole if each.anchor_before(cut)])

@@ -1,0 +1,65 @@
+"""A row that travels through Arrow comes out as it went in."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from actors.geometry import Box, Rect
+from actors.routing import Decision, Tier
+from actors.work import ROW_SCHEMA, FaceInFrame, ShardWork, from_table, to_table
+from storage.catalogue import Source
+from storage.shards import PtsRange, Shard
+from storage.store import FileIdentity
+from tests.storage.test_shards import probe_of
+
+SHARD = Shard(Source("/videos/a.mp4", "a.mp4", FileIdentity(1, "1")), probe_of(), PtsRange(None, 9000))
+
+
+def face(pts: int, crop_index: int, decision: Decision = Decision.EXPERT_T) -> FaceInFrame:
+    return FaceInFrame(
+        pts=pts,
+        track=3,
+        head_anchor="0:1",
+        tail_anchor="8000:1",
+        observed=True,
+        score=0.5,
+        box=Box(0.1, 1 / 3, 70.7, 90.25),
+        sharpness=12.345678901234,
+        tier=Tier.SMALL,
+        decision=decision,
+        reason="because",
+        crop=Rect(0, 0, 84, 110),
+        crop_index=crop_index,
+    )
+
+
+def work() -> ShardWork:
+    rng = np.random.default_rng(1)
+    crops = {number: rng.integers(0, 256, (20 + number, 30, 3), np.uint8) for number in range(3)}
+    faces = (face(0, 0), face(3600, 1), face(7200, -1, Decision.SKIP))
+    return ShardWork(SHARD, faces, crops, frames=25, digest="abc")
+
+
+def test_a_row_comes_back_as_it_went() -> None:
+    (back,) = from_table(to_table([work()]))
+    sent = work()
+    assert (back.shard, back.faces, back.frames, back.digest, back.error) == (SHARD, sent.faces, 25, "abc", "")
+    assert list(back.crops) == list(sent.crops)
+    assert all(np.array_equal(back.crops[number], sent.crops[number]) for number in sent.crops)
+
+
+def test_rows_have_one_schema_full_empty_or_failed() -> None:
+    table = to_table([work(), ShardWork(SHARD), work().failed("it broke")])
+    assert table.schema == ROW_SCHEMA
+    full, empty, failed = from_table(table)
+    assert full.faces
+    assert (empty.faces, empty.crops, empty.error) == ((), {}, "")
+    assert (failed.faces, failed.crops, failed.error, failed.shard) == ((), {}, "it broke", SHARD)
+
+
+def test_enumerations_come_back_as_themselves() -> None:
+    (back,) = from_table(to_table([work()]))
+    assert back.faces[0].tier is Tier.SMALL
+    assert back.faces[2].decision is Decision.SKIP
+    assert isinstance(back.faces[0].box, Box)
+    assert back.faces[0].width == back.faces[0].box.width

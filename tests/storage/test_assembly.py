@@ -1,0 +1,252 @@
+"""A joined video holds every frame of its segments and everything else of its source.
+
+Source and result are compared packet by packet through PyAV alone (`tests.media.story_of`), never through assembly's
+own check.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import pytest
+from av.stream import Disposition
+
+from storage.assembly import AssemblyReport, assemble_video
+from storage.containers import ContainerChoice, choose_container
+from storage.encoding import EncodeSettings
+from storage.errors import MediaError
+from storage.shards import Shard
+from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
+
+FAST = EncodeSettings(preset="ultrafast", crf=30)
+WITH_B_FRAMES = EncodeSettings(preset="veryfast", crf=30)
+HEVC = EncodeSettings(codec="hevc", preset="ultrafast", crf=30)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """A source, its result, and what was said about it."""
+
+    source: FileStory
+    result: FileStory
+    report: AssemblyReport
+    choice: ContainerChoice
+    time_base: Fraction
+    path: Path
+
+
+def join_again(
+    path: Path, seconds: Fraction | float = Fraction(3, 10), encode: EncodeSettings = WITH_B_FRAMES
+) -> Joined:
+    """Cut, encode and join a file as it is, without facemill's pools."""
+    shards = shards_of(path, seconds)
+    probe = shards[0].probe
+    segments = encode_segments(shards, path.parent / "segments", encode)
+    choice = choose_container(probe, path.name, encode.codec)
+    folder = path.parent / "result"
+    folder.mkdir()
+    target = folder / choice.relative_path
+    report = assemble_video(str(path), path.name, probe, segments, target, choice)
+    return Joined(story_of(path), story_of(target), report, choice, probe.time_base, target)
+
+
+def assert_frames_equal(joined: Joined) -> None:
+    """Every pts of the source is in the result, exactly, and dts is sound."""
+    source, result = sorted(joined.source.video.times), sorted(joined.result.video.times)
+    assert result == source
+    assert joined.report.frames == len(source)
+    assert joined.report.frames_not_decoded == 0
+    decoding = joined.result.video.decoding_times
+    assert all(before < after for before, after in pairwise(decoding))
+    if joined.choice.muxer != "matroska":  # which stores no dts: there they are the demuxer's guesses
+        assert all(dts <= pts for dts, pts in zip(decoding, joined.result.video.times, strict=True))
+    with av.open(str(joined.path)) as container:
+        shown = [frame.pts for frame in container.decode(video=0)]
+    assert len(shown) == len(source)
+    assert shown == sorted(set(shown))
+
+
+def assert_everything_else_equal(joined: Joined) -> None:
+    """The other streams arrive packet by packet, at their times, with their tags; so do the file's own."""
+    left_out = len(joined.report.streams_left_out)
+    assert len(joined.result.others) == len(joined.source.others) - left_out
+    for before, after in zip(joined.source.others, joined.result.others, strict=True):
+        assert after.packets == before.packets
+        assert after.times == before.times
+        assert (after.kind, after.codec) == (before.kind, before.codec)
+        assert (after.language, after.title) == (before.language, before.title)
+        assert after.disposition == before.disposition
+    assert joined.report.streams_copied == len(joined.result.others)
+    assert joined.report.packets_copied == sum(len(other.packets) for other in joined.result.others)
+    assert joined.result.video.language == joined.source.video.language
+    assert joined.result.chapters == joined.source.chapters
+    assert joined.result.rotation == joined.source.rotation
+    assert joined.result.attachments == joined.source.attachments
+    own = {"encoder", "major_brand", "minor_version", "compatible_brands", "duration"}
+    for key, text in joined.source.metadata.items():
+        if key.lower() not in own:
+            assert joined.result.metadata.get(key) == text, key
+
+
+TWO_VOICES = (
+    Audio(seconds=1.2, language="eng", title="English", disposition=Disposition.default),
+    Audio(seconds=1.1, language="deu", title="Deutsch"),
+)
+KEPT = {
+    "mp4": ("a.mp4", Clip(b_frames=2, audio=(Audio(),))),
+    "mp4 with VFR": ("a.mp4", Clip(pts=[0, 1, 3, 4, 9, 10, 50, 51, 52], time_base=Fraction(1, 90))),
+    "mp4 with two voices": ("a.mp4", Clip(audio=TWO_VOICES, language="fra")),
+    "mp4 whose sound starts late": ("a.mp4", Clip(audio=(Audio(start=0.35),))),
+    "mp4 whose picture starts late": ("a.mp4", Clip(pts=list(range(8, 33)), audio=(Audio(),))),
+    "mp4 with MP3": ("a.mp4", Clip(audio=(Audio("libmp3lame", rate=44100),))),
+    "mp4 with tags and chapters": (
+        "a.mp4",
+        Clip(
+            metadata={"title": "Größe: 100 %", "artist": "A", "comment": "c"},
+            chapters=((0, 0.5, "first"), (0.5, 1, "second")),
+        ),
+    ),
+    "mp4 turned left": ("a.mp4", Clip(rotation=90)),
+    "mp4 turned right": ("a.mp4", Clip(rotation=-90)),
+    "mp4 upside down": ("a.mp4", Clip(rotation=180, audio=(Audio(),))),
+    "mp4 of 29.97": ("a.mp4", Clip(rate=Fraction(30000, 1001), b_frames=2, audio=(Audio(),))),
+    "mov with PCM": ("a.mov", Clip(audio=(Audio("pcm_s16le"),))),
+    "mov of VFR with PCM": ("a.mov", Clip(pts=[2, 3, 7, 20], audio=(Audio("pcm_s16le"),))),
+    "mkv with everything": (
+        "a.mkv",
+        Clip(
+            b_frames=2,
+            audio=(*TWO_VOICES, Audio("flac", seconds=0.9, language="jpn")),
+            subtitles=((0.1, 0.4, "hello"), (0.5, 0.9, "there")),
+            chapters=((0, 0.5, "first"), (0.5, 1, "second")),
+            attachment=b"a font, say",
+            metadata={"title": "everything"},
+            language="deu",
+        ),
+    ),
+    "mkv of 29.97": ("a.mkv", Clip(rate=Fraction(30000, 1001), b_frames=2, audio=(Audio("libopus"),))),
+    "mkv whose picture starts late": ("a.mkv", Clip(pts=list(range(8, 33)), audio=(Audio(),))),
+    "mpegts": ("a.ts", Clip(b_frames=2, audio=(Audio("mp2"),))),
+    "mpegts with two voices": ("a.ts", Clip(audio=(Audio("mp2", language="eng"), Audio("ac3", language="deu")))),
+    "mpegts far from zero": (
+        "a.ts",
+        Clip(
+            b_frames=2,
+            time_base=Fraction(1, 90000),
+            pts=[2**32 + 3600 * at for at in range(25)],
+            audio=(Audio("mp2", start=2**32 / 90000),),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_nothing_is_lost_in_the_sources_own_container(name: str, tmp_path: Path) -> None:
+    file_name, clip = KEPT[name]
+    joined = join_again(make_video(tmp_path / file_name, clip))
+    assert joined.choice.relative_path == file_name
+    assert joined.choice.reason == ""
+    assert_frames_equal(joined)
+    assert_everything_else_equal(joined)
+    assert joined.report.streams_left_out == []
+
+
+CONVERTED = {
+    "avi": ("a.avi", Clip(codec="mpeg4", audio=(Audio("libmp3lame"),))),
+    "mpeg-ps": ("a.mpg", Clip(codec="mpeg2video", b_frames=2, muxer="vob", audio=(Audio("ac3"),))),
+    "gif": ("a.gif", Clip(codec="gif", pix_fmt="rgb8")),
+    "flv": ("a.flv", Clip(b_frames=2, audio=(Audio(rate=44100),))),
+    "webm": ("a.webm", Clip(codec="libvpx-vp9", audio=(Audio("libopus"),))),
+}
+
+
+@pytest.mark.parametrize("name", CONVERTED)
+def test_nothing_is_lost_in_another_container(name: str, tmp_path: Path) -> None:
+    file_name, clip = CONVERTED[name]
+    joined = join_again(make_video(tmp_path / file_name, clip))
+    assert joined.choice.relative_path.startswith(file_name + ".")
+    if name != "webm":
+        assert joined.choice.muxer == "mp4"
+        assert joined.choice.reason
+    assert_frames_equal(joined)
+    for before, after in zip(joined.source.others, joined.result.others, strict=True):
+        assert after.packets == before.packets
+        half_a_sample = Fraction(1, 2 * 44100)  # a clock of milliseconds becomes one of samples
+        assert all(abs(new - old) <= half_a_sample for new, old in zip(after.times, before.times, strict=True))
+
+
+@pytest.mark.parametrize("seconds", [Fraction(1, 10), Fraction(1, 2), Fraction(9)], ids=str)
+@pytest.mark.parametrize("encode", [FAST, WITH_B_FRAMES, HEVC], ids=["plain", "B-frames", "hevc"])
+def test_joints_do_not_show_at_any_shard_length(encode: EncodeSettings, seconds: Fraction, tmp_path: Path) -> None:
+    joined = join_again(make_video(tmp_path / "a.mp4", Clip(frames=30, audio=(Audio(),))), seconds, encode)
+    assert_frames_equal(joined)
+    times = sorted(joined.result.video.times)
+    assert {after - before for before, after in pairwise(times)} == {Fraction(1, 25)}
+    assert float(joined.result.duration or 0) == pytest.approx(float(joined.source.duration or -1), abs=0.05)
+
+
+def test_streams_that_no_container_holds_are_named(tmp_path: Path) -> None:
+    shards = shards_of(make_video(tmp_path / "a.mkv", Clip(audio=(Audio(), Audio("mp2")))))
+    segments = encode_segments(shards, tmp_path / "segments", FAST)
+    probe = shards[0].probe
+    choice = choose_container(probe, "a.mkv", "h264")
+    choice = replace(choice, left_out=(probe.other_streams[0],))
+    report = assemble_video(str(tmp_path / "a.mkv"), "a.mkv", probe, segments, tmp_path / "b.mkv", choice)
+    assert report.streams_left_out == ["1:audio:aac"]
+    assert [other.codec for other in story_of(tmp_path / "b.mkv").others] == ["mp2"]
+
+
+def _pieces(tmp_path: Path, encode: EncodeSettings = FAST) -> tuple[Shard, list[Path]]:
+    shards = shards_of(make_video(tmp_path / "a.mp4", Clip(audio=(Audio(),))), Fraction(1, 4))
+    return shards[0], encode_segments(shards, tmp_path / "segments", encode)
+
+
+def _assemble(shard: Shard, segments: list[Path], target: Path) -> AssemblyReport:
+    choice = choose_container(shard.probe, "a.mp4", "h264")
+    return assemble_video(shard.source.url, "a.mp4", shard.probe, segments, target, choice)
+
+
+def test_overlapping_segments_are_refused(tmp_path: Path) -> None:
+    shard, segments = _pieces(tmp_path)
+    with pytest.raises(MediaError, match="two segments hold a frame"):
+        _assemble(shard, [*segments, segments[1]], tmp_path / "b.mp4")
+
+
+def test_segments_of_another_encoder_configuration_are_refused(tmp_path: Path) -> None:
+    shard, segments = _pieces(tmp_path)
+    other = encode_segments(
+        shards_of(tmp_path / "a.mp4", Fraction(1, 4)), tmp_path / "others", EncodeSettings(preset="medium")
+    )
+    with pytest.raises(MediaError, match="another encoder configuration"):
+        _assemble(shard, [segments[0], *other[1:]], tmp_path / "b.mp4")
+
+
+def test_a_missing_segment_is_told_in_the_report(tmp_path: Path) -> None:
+    shard, segments = _pieces(tmp_path)
+    report = _assemble(shard, [segments[0], *segments[2:]], tmp_path / "b.mp4")
+    assert report.frames_not_decoded == 25 - report.frames > 0
+
+
+def test_no_segment_at_all_is_an_error(tmp_path: Path) -> None:
+    shard, _ = _pieces(tmp_path)
+    with pytest.raises(MediaError, match="not one frame"):
+        _assemble(shard, [], tmp_path / "b.mp4")
+
+
+def test_the_source_may_be_an_open_file(tmp_path: Path) -> None:
+    shard, segments = _pieces(tmp_path)
+    with (tmp_path / "a.mp4").open("rb") as file:
+        report = assemble_video(
+            file, "a.mp4", shard.probe, segments, tmp_path / "b.mp4", choose_container(shard.probe, "a.mp4", "h264")
+        )
+    assert report.frames == 25
+    assert story_of(tmp_path / "b.mp4").others[0].packets == story_of(tmp_path / "a.mp4").others[0].packets
+
+
+def test_the_sample_aspect_ratio_is_kept(tmp_path: Path) -> None:
+    joined = join_again(make_video(tmp_path / "a.mp4", Clip(sample_aspect_ratio=Fraction(16, 11))))
+    assert joined.source.sample_aspect_ratio == joined.result.sample_aspect_ratio == Fraction(16, 11)

@@ -1,0 +1,100 @@
+"""What a video is told to be before work is planned, and which files are refused, by name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from storage.errors import SourceError
+from storage.probe import probe_video
+from storage.store import Store
+from tests.media import Audio, Clip, make_video
+
+
+def test_a_header_is_told_as_it_is(tmp_path: Path) -> None:
+    clip = Clip(
+        pts=range(5, 30), b_frames=2, audio=(Audio(), Audio("libmp3lame")), sample_aspect_ratio=Fraction(12, 11)
+    )
+    probe = probe_video(str(make_video(tmp_path / "a.mp4", clip)), Store())
+    assert (probe.width, probe.height, probe.pix_fmt, probe.codec) == (64, 48, "yuv420p", "h264")
+    assert probe.first_pts * probe.time_base == Fraction(5, 25)
+    assert probe.frame_ticks * probe.time_base == Fraction(1, 25)
+    assert probe.sample_aspect_ratio == Fraction(12, 11)
+    assert [(other.index, other.kind, other.codec) for other in probe.other_streams] == [
+        (1, "audio", "aac"),
+        (2, "audio", "mp3float"),
+    ]
+
+
+@pytest.mark.parametrize("rotation", [0, 90, -90, 180])
+def test_rotation_is_told(rotation: int, tmp_path: Path) -> None:
+    probe = probe_video(str(make_video(tmp_path / "a.mp4", Clip(rotation=rotation))), Store())
+    assert abs(probe.rotation) == 180 if rotation == 180 else probe.rotation == rotation
+    assert (probe.width, probe.height) == (64, 48)
+
+
+def test_full_range_is_told(tmp_path: Path) -> None:
+    limited = probe_video(str(make_video(tmp_path / "a.mp4")), Store())
+    full = probe_video(str(make_video(tmp_path / "b.mp4", Clip(full_range=True))), Store())
+    assert (limited.color_range, full.color_range) == (1, 2)
+
+
+def test_mp4s_own_chapter_track_is_no_stream_of_the_source(tmp_path: Path) -> None:
+    clip = Clip(chapters=((0, 0.5, "one"), (0.5, 1, "two")), audio=(Audio(),))
+    path = make_video(tmp_path / "a.mp4", clip)
+    with av.open(str(path)) as container:
+        assert len(container.streams) == 3
+    assert [other.kind for other in probe_video(str(path), Store()).other_streams] == ["audio"]
+
+
+def test_attachments_are_streams(tmp_path: Path) -> None:
+    probe = probe_video(str(make_video(tmp_path / "a.mkv", Clip(attachment=b"x"))), Store())
+    assert [other.kind for other in probe.other_streams] == ["attachment"]
+
+
+def test_an_empty_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(SourceError, match=r"a\.mp4: the file is empty"):
+        probe_video(str(tmp_path / "a.mp4"), Store())
+
+
+def test_what_is_no_media_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"this is no video\n" * 100)
+    with pytest.raises(SourceError, match=r"a\.mp4: cannot be opened as media"):
+        probe_video(str(tmp_path / "a.mp4"), Store())
+
+
+def test_a_file_cut_before_its_index_is_refused(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mp4")
+    path.write_bytes(path.read_bytes()[:1500])
+    with pytest.raises(SourceError, match=r"a\.mp4: cannot be opened as media"):
+        probe_video(str(path), Store())
+
+
+def test_sound_alone_is_refused(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.m4a"), "w", format="mp4") as out:
+        stream = out.add_stream("aac", rate=48000)
+        stream.codec_context.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    with pytest.raises(SourceError, match=r"a\.m4a: no video stream \(it has audio\)"):
+        probe_video(str(tmp_path / "a.m4a"), Store())
+
+
+def test_a_picture_without_pixels_cannot_be_probed(tmp_path: Path) -> None:
+    probe = probe_video(str(make_video(tmp_path / "a.mp4")), Store())
+    with pytest.raises(SourceError, match="is not a picture"):
+        replace(probe, width=0)
+
+
+def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.mkv")
+    path.rename(tmp_path / "a.mp4")
+    assert probe_video(str(tmp_path / "a.mp4"), Store()).container == "matroska,webm"

@@ -1,0 +1,227 @@
+"""What is written appears whole or not at all, on disks and in a real S3 server; what fails says what to do."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from storage.errors import DestinationError, SourceError
+from storage.store import Store, is_remote, join, storage_errors_as
+from tests.conftest import S3Server
+
+
+@pytest.fixture(params=["disk", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, str]:
+    """A store and an empty folder or prefix in it."""
+    if request.param == "disk":
+        return Store(), str(tmp_path / "out")
+    s3: S3Server = request.getfixturevalue("s3")
+    return Store(s3.endpoint), f"{s3.make_bucket()}/out"
+
+
+class InterruptedWriteError(Exception):
+    """Stands for whatever may end a write early."""
+
+
+def write_half(store: Store, url: str) -> Path:
+    """Begin to write to `url` and be interrupted; returns the local path that was written."""
+    with suppress(InterruptedWriteError), store.staged(url) as path:
+        path.write_bytes(b"half")
+        raise InterruptedWriteError
+    return path
+
+
+def test_what_is_staged_appears_with_its_content(place: tuple[Store, str]) -> None:
+    store, out = place
+    with store.staged(join(out, "deep", "a.bin")) as path:
+        path.write_bytes(b"content")
+        assert not store.exists(join(out, "deep", "a.bin"))
+    assert store.read_bytes(join(out, "deep", "a.bin")) == b"content"
+    assert store.list_files(out) == [join(out, "deep", "a.bin")]
+
+
+def test_an_interrupted_write_leaves_nothing(place: tuple[Store, str]) -> None:
+    store, out = place
+    path = write_half(store, join(out, "a.bin"))
+    assert not path.exists()
+    assert store.list_files(out) == []
+
+
+def test_an_interrupted_write_leaves_what_was_there(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.commit_bytes(b"old", join(out, "a.bin"))
+    write_half(store, join(out, "a.bin"))
+    assert store.read_bytes(join(out, "a.bin")) == b"old"
+    assert store.list_files(out) == [join(out, "a.bin")]
+
+
+def test_writing_again_replaces(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.commit_bytes(b"old and longer", join(out, "a.bin"))
+    store.commit_bytes(b"new", join(out, "a.bin"))
+    assert store.read_bytes(join(out, "a.bin")) == b"new"
+
+
+@pytest.mark.parametrize("name", ["Größe 100% & mehr.bin", "with spaces.bin", "a+b=c.bin", "日本.bin"])
+def test_odd_names_are_names(place: tuple[Store, str], name: str) -> None:
+    store, out = place
+    store.commit_bytes(b"x", join(out, name))
+    assert store.list_files(out) == [join(out, name)]
+    assert store.read_bytes(join(out, name)) == b"x"
+    assert store.identity(join(out, name)).size == 1
+
+
+def test_a_large_file_arrives_whole(place: tuple[Store, str]) -> None:
+    store, out = place
+    content = os.urandom(1 << 20) * 60  # more than one part of a multipart upload
+    with store.staged(join(out, "large.bin")) as path:
+        path.write_bytes(content)
+    assert store.read_bytes(join(out, "large.bin")) == content
+
+
+def test_identity_changes_with_the_content(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.commit_bytes(b"one", join(out, "a.bin"))
+    first = store.identity(join(out, "a.bin"))
+    assert store.identity(join(out, "a.bin")) == first
+    store.commit_bytes(b"two", join(out, "a.bin"))
+    assert store.identity(join(out, "a.bin")) != first
+
+
+def test_what_is_not_there_is_not_found(place: tuple[Store, str]) -> None:
+    store, out = place
+    assert not store.exists(join(out, "a.bin"))
+    assert store.list_files(out) == []
+    with pytest.raises(FileNotFoundError):
+        store.identity(join(out, "a.bin"))
+    with pytest.raises(FileNotFoundError):
+        store.read_bytes(join(out, "a.bin"))
+
+
+def test_removing_twice_is_no_error(place: tuple[Store, str]) -> None:
+    store, out = place
+    urls = [join(out, "work", "a.bin"), join(out, "work", "b.bin")]
+    for url in urls:
+        store.commit_bytes(b"x", url)
+    store.remove(urls)
+    store.remove(urls)
+    assert store.list_files(out) == []
+
+
+def test_a_local_copy_has_the_content(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.commit_bytes(b"content", join(out, "a.bin"))
+    with store.local_copy(join(out, "a.bin")) as path:
+        assert path.read_bytes() == b"content"
+    assert store.exists(join(out, "a.bin"))
+
+
+def test_media_can_be_read_at_any_place(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.commit_bytes(bytes(range(256)), join(out, "a.bin"))
+    with store.open_media(join(out, "a.bin")) as media:
+        file = open(media, "rb") if isinstance(media, str) else media  # noqa: SIM115
+        file.seek(200)
+        assert file.read(3) == bytes([200, 201, 202])
+        file.seek(0)
+        assert file.read(1) == b"\0"
+        file.close()
+
+
+def test_a_writable_place_is_left_empty(place: tuple[Store, str]) -> None:
+    store, out = place
+    store.check_writable(out)
+    assert store.list_files(out) == []
+
+
+def test_a_store_travels_with_its_settings_only(s3: S3Server) -> None:
+    content = pickle.dumps(Store(s3.endpoint))
+    assert pickle.loads(content) == Store(s3.endpoint)
+    assert s3.secret_key.encode() not in content
+
+
+def test_a_file_in_the_way_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DestinationError, match=r"file.*Choose another place") as caught:
+        Store().check_writable(str(tmp_path / "file" / "out"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_without_rights_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DestinationError, match="permission denied"):
+        Store().check_writable(str(tmp_path / "out"))
+    tmp_path.chmod(0o700)
+
+
+def test_an_absent_local_source_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such source"):
+        Store().check_readable(str(tmp_path / "absent"))
+
+
+def assert_one_line(error: BaseException, *, says: str) -> None:
+    assert "\n" not in str(error)
+    assert says in str(error)
+    assert len(str(error)) < 400
+
+
+def test_a_bad_secret_is_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = s3.make_bucket()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    Store(s3.endpoint).filesystem(bucket)[0].clear_instance_cache()
+    try:
+        with pytest.raises(SourceError) as read:
+            Store(s3.endpoint).check_readable(bucket)
+        with pytest.raises(DestinationError) as written:
+            Store(s3.endpoint).check_writable(f"{bucket}/out")
+    finally:
+        Store(s3.endpoint).filesystem(bucket)[0].clear_instance_cache()
+    assert_one_line(read.value, says="Check AWS_SECRET_ACCESS_KEY")
+    assert_one_line(written.value, says="Check AWS_SECRET_ACCESS_KEY")
+
+
+def test_an_unknown_access_key_is_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    bucket = s3.make_bucket()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    Store(s3.endpoint).filesystem(bucket)[0].clear_instance_cache()
+    try:
+        with pytest.raises(SourceError) as caught:
+            Store(s3.endpoint).check_readable(bucket)
+    finally:
+        Store(s3.endpoint).filesystem(bucket)[0].clear_instance_cache()
+    assert_one_line(caught.value, says="Check AWS_ACCESS_KEY_ID")
+
+
+def test_an_absent_bucket_is_named(s3: S3Server) -> None:
+    with pytest.raises(SourceError) as read:
+        Store(s3.endpoint).check_readable("s3://no-such-bucket/videos")
+    with pytest.raises(DestinationError) as written:
+        Store(s3.endpoint).check_writable("s3://no-such-bucket/out")
+    assert_one_line(read.value, says="no such bucket. Create it")
+    assert_one_line(written.value, says="no such bucket. Create it")
+
+
+def test_an_absent_bucket_is_not_made_by_writing(s3: S3Server) -> None:
+    with pytest.raises(DestinationError), storage_errors_as(DestinationError, "s3://no-such-bucket"):
+        Store(s3.endpoint).commit_bytes(b"x", "s3://no-such-bucket/a.bin")
+    assert "no-such-bucket" not in s3.filesystem().ls("")
+
+
+def test_an_unreachable_server_is_named(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(SourceError) as caught:
+        Store("http://127.0.0.1:9").check_readable("s3://bucket/videos")
+    assert_one_line(caught.value, says="cannot be reached")
+
+
+def test_remote_and_local_are_told_apart() -> None:
+    assert is_remote("s3://bucket/key")
+    assert not is_remote("/data/in")
+    assert not is_remote("file:///data/in")
+    assert join("s3://bucket/", "a", "b") == "s3://bucket/a/b"
+    assert join("/", "a") == "/a"
