@@ -255,7 +255,7 @@ class Training:
                 rows.writerow(("step", "seconds", "loss", "condition", "faces", "expert_psnr", "bicubic_psnr"))
             for s in scores:
                 figures = (
-                    f"{loss:.5f}",
+                    "" if math.isnan(loss) else f"{loss:.5f}",
                     s.condition,
                     s.faces,
                     f"{s.expert_psnr:.3f}",
