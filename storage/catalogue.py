@@ -137,3 +137,35 @@ def _is_video(name: str) -> bool:
 
 def _first_magic(pattern: str) -> int:
     return min(pattern.index(sign) for sign in "*?[" if sign in pattern)
+
+
+def searched_folders(arguments: Iterable[str]) -> list[str]:
+    """Folders and prefixes that `arguments` search to any depth: a file put there later would become a source."""
+    folders = []
+    for argument in arguments:
+        path = argument if is_remote(argument) else os.path.abspath(os.path.expanduser(argument))
+        if glob.has_magic(path) and not os.path.exists(path):
+            folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
+        elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
+            folders += searched_folders(_list_entries(path))
+        elif os.path.isdir(path) or (is_remote(path) and not _is_video(path)):
+            folders.append(path)
+    return folders
+
+
+def _list_entries(path: str) -> list[str]:
+    """The sources that a list file names: URLs as they are, paths from its folder.
+
+    Raises:
+        SourceError: it is not UTF-8 text, or names nothing.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = [line.strip() for line in file]
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: a list file must be UTF-8 text, one source a line ({error})") from error
+    entries = [line for line in lines if line and not line.startswith("#")]
+    if not entries:
+        raise SourceError(f"{path}: the list is empty. Write one source a line")
+    folder = os.path.dirname(path)
+    return [entry if is_remote(entry) else os.path.join(folder, os.path.expanduser(entry)) for entry in entries]
