@@ -33,11 +33,12 @@ class Driver:
     def __init__(self, job: Job, ledger: Ledger, outcome: Outcome, progress: JobProgress) -> None:
         self._job, self._ledger, self._outcome, self._progress = job, ledger, outcome, progress
         self._assembling: dict[ray.ObjectRef, VideoPlan] = {}
+        self._complete_before = ledger.complete_shards
 
     def take(self, receipt: Receipt) -> None:
         """Enter a receipt and act on what it decides."""
-        self._progress.shard_done(receipt)
         plan = self._ledger.add(receipt)
+        self._progress.receipt_in(receipt, self._ledger.complete_shards - self._complete_before)
         if plan is not None:
             if reason := self._ledger.failure(plan.key):
                 self.give_up(plan.source, reason)

@@ -72,6 +72,8 @@ class Ledger:
 
     def __init__(self, plans: Iterable[VideoPlan]) -> None:
         self._accounts = {plan.key: _VideoAccount(plan) for plan in plans}
+        self.complete_shards = 0
+        """Planned shards that receipts tile."""
 
     def add(self, receipt: Receipt) -> VideoPlan | None:
         """Enter a receipt. Returns its video's plan when this receipt decides the video: complete, or failed."""
@@ -82,7 +84,9 @@ class Ledger:
             account.error = receipt.error
             account.closed = True
             return account.plan
-        account.incomplete -= account.shard_of(receipt.range).add(receipt)
+        completed = account.shard_of(receipt.range).add(receipt)
+        account.incomplete -= completed
+        self.complete_shards += completed
         account.closed = account.incomplete == 0
         return account.plan if account.closed else None
 

@@ -79,12 +79,20 @@ def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
     return [found[path] for path in sorted(found)]
 
 
-def source_root(source: Source) -> str:
-    """The folder or prefix that a source was found under, without a slash at its end (but `/` itself).
-
-    For a file named itself that is the folder it lies in.
-    """
-    return source.url.removesuffix(source.relative_path).rstrip("/") or "/"
+def searched_folders(arguments: Iterable[str]) -> list[str]:
+    """Folders and prefixes that `arguments` search to any depth: a file put there later would become a source."""
+    folders = []
+    for argument in arguments:
+        path = (
+            argument if is_remote(argument) else os.path.abspath(os.path.expanduser(argument.removeprefix("file://")))
+        )
+        if glob.has_magic(path) and not os.path.exists(path):
+            folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
+        elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
+            folders += searched_folders(_list_entries(path))
+        elif os.path.isdir(path) or (is_remote(path) and not _is_video(path)):
+            folders.append(path)
+    return folders
 
 
 def _expand(argument: str, store: Store) -> list[Source]:
@@ -160,18 +168,15 @@ def _expand_glob(pattern: str, store: Store) -> list[Source]:
 
 def _expand_list_file(path: str, store: Store) -> list[Source]:
     folder = os.path.dirname(path)
-    sources: list[Source] = []
-    for entry in _list_entries(path):
-        where = (
-            entry
-            if is_remote(entry) or entry.startswith("file://")
-            else os.path.join(folder, os.path.expanduser(entry))
-        )
-        sources += [_relative_to(folder, source) for source in _expand(where, store)]
-    return sources
+    return [_relative_to(folder, source) for entry in _list_entries(path) for source in _expand(entry, store)]
 
 
 def _list_entries(path: str) -> list[str]:
+    """The sources that a list file names: URLs as they are, paths from the file's folder.
+
+    Raises:
+        SourceError: it is not UTF-8 text, names nothing, or names another list.
+    """
     try:
         with storage_errors_as(SourceError, path), open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file]
@@ -183,7 +188,8 @@ def _list_entries(path: str) -> list[str]:
     for entry in entries:
         if os.path.splitext(entry)[1].lower() in LIST_SUFFIXES:
             raise SourceError(f"{path}: names another list, {entry}. Write the sources themselves into one list")
-    return entries
+    folder = os.path.dirname(path)
+    return [entry if "://" in entry else os.path.join(folder, os.path.expanduser(entry)) for entry in entries]
 
 
 def _relative_to(folder: str, source: Source) -> Source:
@@ -198,35 +204,3 @@ def _is_video(name: str) -> bool:
 
 def _first_magic(pattern: str) -> int:
     return min(pattern.index(sign) for sign in "*?[" if sign in pattern)
-
-
-def searched_folders(arguments: Iterable[str]) -> list[str]:
-    """Folders and prefixes that `arguments` search to any depth: a file put there later would become a source."""
-    folders = []
-    for argument in arguments:
-        path = argument if is_remote(argument) else os.path.abspath(os.path.expanduser(argument))
-        if glob.has_magic(path) and not os.path.exists(path):
-            folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
-        elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
-            folders += searched_folders(_list_entries(path))
-        elif os.path.isdir(path) or (is_remote(path) and not _is_video(path)):
-            folders.append(path)
-    return folders
-
-
-def _list_entries(path: str) -> list[str]:
-    """The sources that a list file names: URLs as they are, paths from its folder.
-
-    Raises:
-        SourceError: it is not UTF-8 text, or names nothing.
-    """
-    try:
-        with open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: a list file must be UTF-8 text, one source a line ({error})") from error
-    entries = [line for line in lines if line and not line.startswith("#")]
-    if not entries:
-        raise SourceError(f"{path}: the list is empty. Write one source a line")
-    folder = os.path.dirname(path)
-    return [entry if is_remote(entry) else os.path.join(folder, os.path.expanduser(entry)) for entry in entries]

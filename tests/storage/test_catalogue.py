@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import s3fs
 
-from storage.catalogue import UNREADABLE, Source, find_sources, source_root
+from storage.catalogue import UNREADABLE, Source, find_sources, searched_folders
 from storage.errors import SourceError, UsageError
 from storage.store import FileIdentity, Store
 from tests.conftest import S3Server
@@ -124,19 +124,17 @@ def test_an_unknown_scheme_is_refused(url: str) -> None:
         found(url)
 
 
-@pytest.mark.parametrize("argument", ["", "a.mp4", "**/*.mp4", "list.txt"])
-def test_every_source_knows_what_it_was_found_under(argument: str, folder: Path) -> None:
-    (folder / "list.txt").write_text("a.mp4\ndeep/er\n")
-    roots = {source_root(source) for source in find_sources([str(folder / argument)], Store())}
-    assert roots == {str(folder)}
-
-
 @pytest.mark.parametrize(
-    ("url", "relative_path", "root"),
-    [("/a.mp4", "a.mp4", "/"), ("s3://b/a.mp4", "a.mp4", "s3://b"), ("s3://b/v/deep/a.mp4", "deep/a.mp4", "s3://b/v")],
+    ("argument", "searched"),
+    [("", [""]), ("a.mp4", []), ("*.mp4", []), ("deep/**/*.mp4", ["deep"]), ("list.txt", ["deep/er"])],
 )
-def test_a_root_ends_without_a_slash(url: str, relative_path: str, root: str) -> None:
-    assert source_root(Source(url, relative_path, FileIdentity(1, "1"))) == root
+def test_folders_that_are_searched_to_any_depth_are_known(argument: str, searched: list[str], folder: Path) -> None:
+    (folder / "list.txt").write_text("a.mp4\ndeep/er\n")
+    assert searched_folders([str(folder / argument)]) == [str(folder / name) for name in searched]
+
+
+def test_a_prefix_is_searched_and_an_object_is_not() -> None:
+    assert searched_folders(["s3://b/raw", "s3://b/a.mp4"]) == ["s3://b/raw"]
 
 
 def test_a_path_that_leads_out_of_the_destination_is_refused() -> None:
