@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
@@ -13,9 +15,14 @@ _DIVIDER = 8
 """Width of the line between the halves, pixels; a multiple of every chroma step."""
 
 
-def compared_picture(picture: OutputPicture) -> OutputPicture:
-    """The picture that holds two of `picture` and the divider."""
-    return OutputPicture(2 * picture.width + _DIVIDER, picture.height, picture.pix_fmt, picture.sample_aspect_ratio)
+def compared_picture(picture: OutputPicture, rotation: int) -> OutputPicture:
+    """The picture that holds two of `picture` and the divider, side by side after a player's `rotation`."""
+    width, height = picture.width, picture.height
+    if rotation % 180:
+        height = 2 * height + _DIVIDER
+    else:
+        width = 2 * width + _DIVIDER
+    return replace(picture, width=width, height=height)
 
 
 def copy_frame(frame: VideoFrame) -> VideoFrame:
@@ -27,27 +34,39 @@ def copy_frame(frame: VideoFrame) -> VideoFrame:
     return copied
 
 
-def side_by_side(baseline: VideoFrame, result: VideoFrame, picture: OutputPicture) -> VideoFrame:
-    """One frame of `compared_picture(picture)`: the baseline on the left, the result on the right."""
-    joined = compared_picture(picture)
+def side_by_side(baseline: VideoFrame, result: VideoFrame, picture: OutputPicture, rotation: int) -> VideoFrame:
+    """One frame of `compared_picture`: to a viewer the baseline is on the left, the result on the right.
+
+    Args:
+        rotation: degrees counter-clockwise that a player turns the frame, a multiple of 90.
+    """
+    joined = compared_picture(picture, rotation)
+    turns = rotation // 90
     frame = VideoFrame(joined.width, joined.height, joined.pix_fmt)
     halves = zip(plane_views(frame), plane_views(baseline), plane_views(result), strict=True)
-    for number, (plane, left, right) in enumerate(halves):
-        neutral = 1 << (8 * plane.itemsize - (6 if plane.itemsize == 2 else 0) - 1)
-        divider = slice(left.shape[1], plane.shape[1] - right.shape[1])
-        plane[:, : left.shape[1]] = left
-        plane[:, plane.shape[1] - right.shape[1] :] = right
-        plane[:, divider] = (2 * neutral - 1) * 235 // 255 if number == 0 else neutral
-    luma = plane_views(frame)[0]
-    _write(luma, "baseline", 0, picture.height)
-    _write(luma, "facemill", picture.width + _DIVIDER, picture.height)
+    for number, (plane, before, after) in enumerate(halves):
+        left, right = np.rot90(before, turns), np.rot90(after, turns)
+        upright = np.empty(np.rot90(plane, turns).shape, plane.dtype)
+        upright[:, : left.shape[1]] = left
+        upright[:, upright.shape[1] - right.shape[1] :] = right
+        upright[:, left.shape[1] : upright.shape[1] - right.shape[1]] = _divider_level(plane.dtype, number)
+        if number == 0:
+            _write(upright, "baseline", 0)
+            _write(upright, "facemill", upright.shape[1] - right.shape[1])
+        plane[:] = np.rot90(upright, -turns)
     frame.pts, frame.time_base, frame.duration = result.pts, result.time_base, result.duration
     return frame
 
 
-def _write(luma: np.ndarray, text: str, left: int, height: int) -> None:
+def _divider_level(dtype: np.dtype, plane: int) -> int:
+    """White in the luma plane 0, no colour in the chroma planes; 16-bit planes hold 10 bits."""
+    bits = 10 if dtype.itemsize == 2 else 8
+    return 235 << (bits - 8) if plane == 0 else 1 << (bits - 1)
+
+
+def _write(luma: np.ndarray, text: str, left: int) -> None:
     """White letters with a dark outline in the top left corner of the half that begins at `left`."""
-    scale = max(0.5, height / 900)
+    scale = max(0.5, luma.shape[0] / 900)
     line = max(1, round(2 * scale))
     (width, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
     pad = 2 * line + 4

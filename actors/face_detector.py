@@ -62,7 +62,7 @@ class FaceDetector:
         frames = self._search(shard)
         timelines = [TrackTimeline.of(track, frames) for track in link_tracks(frames)]
         routes = [self._route(timeline) for timeline in timelines]
-        searched = frozenset(frame.pts for frame in frames)
+        searched = frozenset(frame.pts for frame in frames if frame.searched)
         yield from self._cut_out(shard, timelines, routes, searched)
 
     def _search(self, shard: Shard) -> list[DetectedFrame]:
@@ -84,8 +84,12 @@ class FaceDetector:
                 )
         if not searched:
             return []
-        cells = range(min(searched), max(searched) + 1)
-        return [searched.get(cell) or DetectedFrame(grid.start_of(cell), ()) for cell in cells]
+        end = grid.window(shard.range).end
+        last = max(searched) if end is None else grid.cell(end - 1)
+        return [
+            searched.get(cell) or DetectedFrame(grid.start_of(cell), (), searched=False)
+            for cell in range(min(searched), last + 1)
+        ]
 
     def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:
         """(pts, RGB) of the first frame of every cell of the shard's window."""
@@ -164,16 +168,16 @@ class FaceDetector:
     def _reason(self, tier: Tier, decision: Decision) -> str:
         bounds = self._bounds
         if tier is Tier.TINY:
-            return f"narrower than w_skip {bounds.w_skip:g}"
+            return f"track narrower than w_skip {bounds.w_skip:g}"
         if tier is Tier.LARGE:
-            return f"at least w_resize {bounds.w_resize:g} wide"
+            return f"track at least w_resize {bounds.w_resize:g} wide"
         if tier is Tier.SMALL:
-            width = f"between w_skip {bounds.w_skip:g} and w_medium {bounds.w_medium:g} wide"
+            why = f"track between w_skip {bounds.w_skip:g} and w_medium {bounds.w_medium:g} wide"
         elif decision is Decision.EXPERT_F:
-            width = f"from w_medium {bounds.w_medium:g} wide, at least q_low {bounds.q_low:g} sharp"
+            why = f"track from w_medium {bounds.w_medium:g} wide, at least q_low {bounds.q_low:g} sharp"
         else:
-            width = f"from w_medium {bounds.w_medium:g} wide, less than q_low {bounds.q_low:g} sharp"
-        return width if decision in self._experts else f"{width}; this expert is switched off"
+            why = f"track from w_medium {bounds.w_medium:g} wide, less than q_low {bounds.q_low:g} sharp"
+        return why if decision in self._experts else f"{why}; this expert is switched off"
 
 
 def _batches(frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[list[tuple[int, np.ndarray]]]:

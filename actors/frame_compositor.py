@@ -85,6 +85,7 @@ class FrameCompositor:
             restored=sum(face.crop_index >= 0 for face in work.faces),
             corrupt_packets=losses.corrupt_packets,
             out_of_order_frames=losses.out_of_order_frames,
+            messages=tuple(losses.messages),
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),
         )
@@ -119,7 +120,7 @@ class FrameCompositor:
                     SegmentWriter(
                         path,
                         shard.probe,
-                        compared_picture(picture) if variant == "compare" else picture,
+                        compared_picture(picture, shard.probe.rotation) if variant == "compare" else picture,
                         self._encode,
                         threads=self._threads,
                     )
@@ -150,7 +151,7 @@ class FrameCompositor:
                 frames["baseline"] = copy_frame(result)
             self._blend(result, faces_at.get(frame.pts, []), work, picture)
             if "compare" in self._variants:
-                frames["compare"] = side_by_side(frames["baseline"], result, picture)
+                frames["compare"] = side_by_side(frames["baseline"], result, picture, shard.probe.rotation)
             yield frames
 
     def _blend(self, frame: VideoFrame, faces: list[FaceInFrame], work: ShardWork, picture: OutputPicture) -> None:

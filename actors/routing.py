@@ -35,10 +35,6 @@ class Decision(StrEnum):
     EXPERT_T = "expert_t"
     EXPERT_F = "expert_f"
 
-    @property
-    def is_expert(self) -> bool:
-        return self in (Decision.EXPERT_T, Decision.EXPERT_F)
-
 
 class RoutingBounds(BaseModel):
     """The routing table's bounds. Widths in source pixels; sharpness is the variance of the Laplacian."""

@@ -82,6 +82,8 @@ class DetectedFrame:
 
     pts: int
     faces: tuple[Detection, ...]
+    searched: bool = True
+    """False for a cell in which the video has no frame: nothing is known of it, and `pts` is where it begins."""
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,19 @@ class TrackTimeline:
 
     @classmethod
     def of(cls, track: Track, frames: Sequence[DetectedFrame]) -> TrackTimeline:
-        """A track is there from half-way after the last grid point without it to half-way before the next such."""
+        """A track is there from half-way after the last grid point without it to half-way before the next such.
+
+        Where a gap in the video, not a search without it, bounds the track, it is there up to the gap.
+        """
         last = track.first + len(track.detections) - 1
         pts = tuple(frames[at].pts for at in range(track.first, last + 1))
-        starts = None if track.first == 0 else (frames[track.first - 1].pts + pts[0] + 1) // 2
-        ends = None if last == len(frames) - 1 else (pts[-1] + frames[last + 1].pts + 1) // 2
+        starts = ends = None
+        if track.first > 0:
+            before = frames[track.first - 1]
+            starts = (before.pts + pts[0] + 1) // 2 if before.searched else pts[0]
+        if last < len(frames) - 1:
+            after = frames[last + 1]
+            ends = (pts[-1] + after.pts + 1) // 2 if after.searched else after.pts
         return cls(track, pts, tuple(smoothed_boxes(track)), starts, ends)
 
     def position(self, pts: int) -> int | None:

@@ -76,19 +76,17 @@ def restore(
     Running the same command again finishes what an interrupted run left.
     """
     flags = {name: value for name, value in locals().items() if name not in ("config", "sources")}
-    job = load_config(config, {**flags, "sources": sources or None})
+    settings = load_config(config, {**flags, "sources": sources or None})
     from flows.restore import restore as run  # imports Ray and torch: not before the command line is known to be good
 
     console = Console(stderr=True)
     try:
-        outcome = run(job, console)
+        job, outcome = run(settings, console)
     except KeyboardInterrupt:
         typer.echo("facemill: interrupted. Run the same command again to finish the job", err=True)
         raise typer.Exit(130) from None
-    say = Console(markup=False, highlight=False, soft_wrap=True).print
-    for video, reason in sorted(outcome.failed.items()):
-        say(f"failed: {video}: {reason}")
-    say(f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {outcome.area.url}")
+    told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
+    Console(markup=False, highlight=False, soft_wrap=True).print(told)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -121,7 +119,7 @@ def main() -> None:
     try:
         app()
     except (FacemillError, WeightsError) as error:
-        print(f"facemill: {error}", file=sys.stderr)
+        print(f"facemill: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
 
 

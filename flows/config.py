@@ -54,7 +54,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     shard_seconds: float = Field(4.0, ge=0.2, le=600)
     """Length of a shard: how much is redone after a crash, and how finely work is shared."""
     ray_address: str | None = None
-    """Cluster to join, such as `auto` or `ray://head:10001`; None starts Ray on this machine."""
+    """Cluster to join, `auto` or `host:port`; None starts Ray on this machine."""
     s3_endpoint: str | None = Field(None, pattern=r"^https?://")
     """URL of an S3-compatible server."""
 
@@ -101,7 +101,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
         return tuple(variant for variant in VARIANTS if wanted[variant])
 
     def job_id(self, sources: Iterable[Source], weights: Mapping[str, str]) -> str:
-        """16 hex digits: the same inputs, pixel settings and weights are the same job, anything else another.
+        """16 hex digits: the same inputs, settings that results depend on, and weights are the same job.
 
         Args:
             weights: expert -> sha256 of its weights file.
@@ -111,6 +111,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             "sources": sorted(source.key for source in sources),
             "weights": dict(sorted(weights.items())),
             "experts": self.experts,
+            "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{
                 name: _part(kind, self).model_dump()
@@ -189,6 +190,10 @@ def _allowed(key: str) -> str:
     schema = JobConfig.model_json_schema()["properties"][key]
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
     told = options[0]
+    if told.get("type") == "array":
+        return "a list of texts, none of them empty"
+    if "minLength" in told:
+        return "a text that is not empty"
     if "enum" in told:
         return f"choose {', '.join(map(str, told['enum'][:-1]))} or {told['enum'][-1]}"
     if "pattern" in told:

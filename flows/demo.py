@@ -42,7 +42,7 @@ def run_demo(folder: Path, console: Console) -> None:
     if not clip.exists():
         make_clip(clip)
     config = load_config(None, {"sources": [str(clip)], "out": str(out), "compare": True, "preset": "veryfast"})
-    outcome = restore(config, console)
+    job, outcome = restore(config, console)
     if outcome.failed:
         raise FacemillError(next(iter(outcome.failed.values())))
     before_and_after(out / "clip.compare.mp4", SECONDS / 2, folder / "before_after.png")
@@ -51,7 +51,7 @@ def run_demo(folder: Path, console: Console) -> None:
         ("result", out / "clip.mp4"),
         ("side by side", out / "clip.compare.mp4"),
         ("a picture of it", folder / "before_after.png"),
-        ("what was done to every face", Path(outcome.area.url) / "faces.parquet"),
+        ("what was done to every face", Path(job.area.url) / "faces.parquet"),
     ):
         console.print(f"{what:>28}: {path}", markup=False, highlight=False, soft_wrap=True)
 

@@ -10,10 +10,9 @@ from storage.store import Store
 
 
 @ray.remote(num_cpus=0.05, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
-def finish_remotely(order: FinishingOrder, store: Store) -> str:
-    """Finish a video; returns why it could not be, or an empty string."""
+def finish_remotely(order: FinishingOrder, store: Store) -> tuple[str, list[str]]:
+    """Finish a video; returns (why it could not be, or an empty string; what a person should know of it)."""
     try:
-        finish_video(order, store)
+        return "", finish_video(order, store)
     except Exception as error:  # a video's failure is its own: it becomes a row with its reason
-        return explain(error)
-    return ""
+        return explain(error), []

@@ -13,38 +13,43 @@ from typing import Any
 
 import ray.data
 
-from flows.config import JobConfig
+from actors.comparison import compared_picture
+from flows.job import Job, place
 from flows.ledger import VideoPlan
 from storage.catalogue import Source
 from storage.containers import choose_container
-from storage.encoding import output_picture
-from storage.errors import FacemillError, explain
+from storage.encoding import output_picture, require_encodable
+from storage.errors import FacemillError, SourceError, explain
+from storage.finishing import output_path
 from storage.probe import VideoProbe, probe_video
 from storage.shards import plan_shards
-from storage.store import Store
+from storage.store import Store, join
 
 _PROBE_CPUS = 0.05
 """Share of a core: probing waits for storage more than it computes."""
 
 
-def plan_videos(
-    config: JobConfig, sources: Sequence[Source], store: Store
-) -> tuple[list[VideoPlan], list[tuple[Source, str]]]:
-    """Probe every source, one task each, and cut it into shards; what cannot be used comes with its reason."""
-    items = [{"source": pickle.dumps(source)} for source in sources]
-    rows = ray.data.from_items(items, override_num_blocks=len(items))
-    probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS)
-    found: dict[str, dict[str, Any]] = {row["key"]: row for row in probed.iter_rows()}
+def plan_videos(job: Job, sources: Sequence[Source]) -> tuple[list[VideoPlan], list[tuple[Source, str]]]:
+    """A plan for every source that can be restored; the others come with the reason why not."""
+    probed = _probe_all(sources, job.store)
+    owners = {place(source.url): f"the source {source.url}" for source in job.sources}
     plans, unusable = [], []
     for source in sources:
-        row = found[source.key]
         try:
-            if row["error"]:
-                raise FacemillError(row["error"])
-            plans.append(_plan_video(config, source, pickle.loads(row["probe"])))
+            plan = _plan_video(job, source, _probe_in(probed.get(source.key)))
+            _claim_outputs(job, plan, owners)
+            plans.append(plan)
         except FacemillError as error:
             unusable.append((source, explain(error)))
     return plans, unusable
+
+
+def _probe_all(sources: Sequence[Source], store: Store) -> dict[str, dict[str, Any]]:
+    """Probe rows by `Source.key`; a source whose probing killed its worker has none."""
+    items = [{"source": pickle.dumps(source)} for source in sources]
+    rows = ray.data.from_items(items, override_num_blocks=len(items))
+    probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS)
+    return {row["key"]: row for row in probed.iter_rows()}
 
 
 def _probe_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
@@ -55,9 +60,35 @@ def _probe_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
         return {"key": source.key, "probe": b"", "error": explain(error)}
 
 
-def _plan_video(config: JobConfig, source: Source, probe: VideoProbe) -> VideoPlan:
+def _probe_in(row: dict[str, Any] | None) -> VideoProbe:
+    if row is None:
+        raise SourceError("looking into it killed the worker that did: the file is damaged or not a video")
+    if row["error"]:
+        raise SourceError(row["error"])
+    probe: VideoProbe = pickle.loads(row["probe"])
+    return probe
+
+
+def _plan_video(job: Job, source: Source, probe: VideoProbe) -> VideoPlan:
+    config = job.config
+    picture = output_picture(probe, config.output_size)
+    if "compare" in config.variants:
+        require_encodable(compared_picture(picture, probe.rotation), "leave out --compare, or choose a smaller --scale")
     return VideoPlan(
         shards=tuple(plan_shards(source, probe, Fraction(config.shard_seconds).limit_denominator(1000))),
-        picture=output_picture(probe, config.output_size),
+        picture=picture,
         choice=choose_container(probe, source.relative_path, config.codec),
     )
+
+
+def _claim_outputs(job: Job, plan: VideoPlan, owners: dict[str, str]) -> None:
+    """Enter a video's results among the owned places.
+
+    Raises:
+        SourceError: another video's result, or a source, is at one of them.
+    """
+    places = [place(join(job.out, output_path(plan.choice, variant))) for variant in job.config.variants]
+    for taken in places:
+        if taken in owners:
+            raise SourceError(f"its result {taken} would write over {owners[taken]}. Restore one of the two elsewhere")
+    owners.update(dict.fromkeys(places, f"the result of {plan.source.url}"))

@@ -52,9 +52,9 @@ class JobProgress:
         else:
             self._say(self.line())
 
-    def shard_done(self, receipt: Receipt) -> None:
-        """A receipt came in."""
-        self._shards_done += 1
+    def receipt_in(self, receipt: Receipt, shards_done: int) -> None:
+        """A receipt came in, of a shard or of a part of one; `shards_done` of this run are complete with it."""
+        self._shards_done = shards_done
         self._frames_done += receipt.frames
         self._tiers.update(receipt.tiers)
         self._bar.update(self._task, completed=min(self._frames, self._frames_done))

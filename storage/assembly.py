@@ -43,11 +43,13 @@ class AssemblyReport:
     first_pts: int | None
     last_pts: int | None
     frames_not_decoded: int
-    """Video packets of the source whose pts no frame of the result has: they did not decode."""
+    """Video packets of the source that gave no frame of the result."""
     streams_copied: int
     packets_copied: int
     streams_left_out: list[str] = field(default_factory=list)
     """Streams of the source that are not in the result, by index and codec."""
+    messages: list[str] = field(default_factory=list)
+    """What was wrong with the source while its other streams were copied."""
 
 
 @dataclass
@@ -92,17 +94,18 @@ def assemble_video(
             av.open(str(target), "w", format=choice.muxer, options=_muxer_options(choice, probe, container)) as out,
         ):
             video, copied, left_out = _add_streams(out, container, template.streams.video[0], probe, choice)
-            source_pts = _copy(out, container, video, copied, _joined_packets(segments, timing), probe)
+            source_pts, messages = _copy(out, container, video, copied, _joined_packets(segments, timing), probe)
     _check(target, probe, video.index, timing, copied)
-    shown = np.unique(np.frombuffer(source_pts, dtype=np.int64))
     return AssemblyReport(
         frames=len(timing.pts),
         first_pts=int(timing.shown[0]),
         last_pts=int(timing.shown[-1]),
-        frames_not_decoded=len(np.setdiff1d(shown, timing.shown)),
+        frames_not_decoded=len(source_pts)
+        - int(np.isin(timing.shown, np.frombuffer(source_pts, dtype=np.int64)).sum()),
         streams_copied=len(copied),
         packets_copied=sum(other.packets for other in copied.values()),
         streams_left_out=left_out,
+        messages=messages,
     )
 
 
@@ -218,9 +221,10 @@ def _copy(
     copied: dict[int, _CopiedStream],
     joined: Iterator[Packet],
     probe: VideoProbe,
-) -> array[int]:
-    """Mux joined and copied packets in order of dts; return the pts of the source's own video packets."""
+) -> tuple[array[int], list[str]]:
+    """Mux joined and copied packets in order of dts; return the pts of the source's video packets, and complaints."""
     source_pts: array[int] = array("q")
+    messages: list[str] = []
     waiting = next(joined, None)
 
     def mux_video_until(time: Fraction | None) -> None:
@@ -231,7 +235,7 @@ def _copy(
             out.mux_one(waiting)
             waiting = next(joined, None)
 
-    for packet in container.demux():
+    for packet in _demuxed(container, messages):
         if packet.stream_index == probe.stream_index:
             if packet.pts is not None:
                 source_pts.append(packet.pts)
@@ -245,7 +249,15 @@ def _copy(
         packet.stream = other.stream
         out.mux_one(packet)
     mux_video_until(None)
-    return source_pts
+    return source_pts, messages
+
+
+def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]:
+    """The container's packets up to its end, or up to where it is too damaged to go on."""
+    try:
+        yield from container.demux()
+    except av.error.FFmpegError as error:
+        messages.append(f"demuxing stopped early: {error.strerror}")
 
 
 def _check(

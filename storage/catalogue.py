@@ -7,7 +7,7 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from storage.errors import SourceError, UsageError
 from storage.store import FileIdentity, Store, is_remote, join, storage_errors_as
@@ -37,29 +37,39 @@ class Source:
         told = f"{self.url}\0{self.relative_path}\0{self.identity.size}\0{self.identity.version}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
+    def __post_init__(self) -> None:
+        if not self.relative_path or ".." in self.relative_path.split("/"):
+            raise SourceError(f"{self.url}: '{self.relative_path}' is no place below a destination. Rename it")
+
+
+UNREADABLE = FileIdentity(-1, "unreadable")
+"""Of a file that was found but cannot be looked at: it fails by itself when it is probed."""
+
 
 def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
     """Every video that `arguments` name, sorted by relative path.
 
     Args:
         arguments: files, folders, globs, `s3://` prefixes or objects, or text files that list such, one a line
-            (`#` starts a comment; relative paths are relative to the list file).
+            (`#` starts a comment; relative paths are relative to the list file, and so is what they become below the
+            destination).
+
+    Returns:
+        Sources; one that was found below a folder, prefix or glob and cannot be read has the identity UNREADABLE.
 
     Raises:
-        SourceError: an argument names nothing, or nothing was found at all.
-        UsageError: two different files would have the same relative path.
+        SourceError: an argument names nothing, a file named itself cannot be read, or nothing was found at all.
+        UsageError: two different files would have the same relative path, or an argument is empty.
     """
     if not arguments:
         raise UsageError("no source given. Name at least one file, folder, glob, s3:// prefix or list file")
     found: dict[str, Source] = {}
     for argument in arguments:
-        for url, relative_path in _expand(argument, store):
-            with storage_errors_as(SourceError, url):
-                source = Source(url, relative_path, store.identity(url))
-            other = found.setdefault(relative_path, source)
-            if other.url != url:
+        for source in _expand(argument, store):
+            other = found.setdefault(source.relative_path, source)
+            if other.url != source.url:
                 raise UsageError(
-                    f"two sources would both become {relative_path}: {other.url} and {url}. "
+                    f"two sources would both become {source.relative_path}: {other.url} and {source.url}. "
                     "Restore them in two runs with two destinations"
                 )
     if not found:
@@ -69,66 +79,123 @@ def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
     return [found[path] for path in sorted(found)]
 
 
-def _expand(argument: str, store: Store) -> Iterable[tuple[str, str]]:
-    """(url, relative path) of every video behind one argument."""
+def searched_folders(arguments: Iterable[str]) -> list[str]:
+    """Folders and prefixes that `arguments` search to any depth: a file put there later would become a source."""
+    folders = []
+    for argument in arguments:
+        path = (
+            argument if is_remote(argument) else os.path.abspath(os.path.expanduser(argument.removeprefix("file://")))
+        )
+        if glob.has_magic(path) and not os.path.exists(path):
+            folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
+        elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
+            folders += searched_folders(_list_entries(path))
+        elif os.path.isdir(path) or (is_remote(path) and not _is_video(path)):
+            folders.append(path)
+    return folders
+
+
+def _expand(argument: str, store: Store) -> list[Source]:
+    """Every video behind one argument."""
+    if not argument.strip():
+        raise UsageError("an empty source was given: a shell variable that is not set? Name a file, folder or prefix")
     if is_remote(argument):
         return _expand_remote(argument, store)
-    path = os.path.abspath(os.path.expanduser(argument.removeprefix("file://")))
+    path = store.filesystem(argument)[1]
     if os.path.isdir(path):
-        return _videos_below(path, store)
+        return _below(path, store.list_files(path), store)
     if os.path.isfile(path):
         if os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
             return _expand_list_file(path, store)
-        return [(path, os.path.basename(path))]
+        return [_named(path, store)]
     if glob.has_magic(path):
-        return _expand_glob(path)
+        return _expand_glob(path, store)
     raise SourceError(f"no such source: {argument}. Give a file, folder, glob, s3:// prefix or list file")
 
 
-def _expand_remote(url: str, store: Store) -> list[tuple[str, str]]:
-    store.check_readable(url)
-    if glob.has_magic(url):
-        base = posixpath.dirname(url[: _first_magic(url)])
-        with storage_errors_as(SourceError, url):
-            filesystem, path = store.filesystem(url)
-            names = sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path))
-        return [(name, posixpath.relpath(name, base)) for name in names if _is_video(name)]
+def _named(url: str, store: Store) -> Source:
+    """The source of a file that was named itself.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
     with storage_errors_as(SourceError, url):
-        filesystem, path = store.filesystem(url)
-        if "/" in path.strip("/") and not url.endswith("/") and filesystem.isfile(path):
-            return [(url, posixpath.basename(url))]
-        return _videos_below(url, store)
+        return Source(url, posixpath.basename(url), store.identity(url))
 
 
-def _videos_below(url: str, store: Store) -> list[tuple[str, str]]:
-    base = url.rstrip("/")
-    return [(name, posixpath.relpath(name, base)) for name in store.list_files(join(base, "")) if _is_video(name)]
+def _below(base: str, urls: Iterable[str], store: Store) -> list[Source]:
+    """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
+    return [Source(url, posixpath.relpath(url, base), _identity(url, store)) for url in urls if _is_video(url)]
 
 
-def _expand_glob(pattern: str) -> list[tuple[str, str]]:
+def _identity(url: str, store: Store) -> FileIdentity:
+    try:
+        with storage_errors_as(SourceError, url):
+            return store.identity(url)
+    except SourceError:  # a broken link, say: one file among many does not end the job, and its probe will name it
+        return UNREADABLE
+
+
+def _expand_remote(url: str, store: Store) -> list[Source]:
+    url = url.replace("s3a://", "s3://", 1)  # listings give s3://, whatever was asked
+    filesystem, path = store.filesystem(url)
+    if "/" in path and not url.endswith("/") and filesystem.isfile(path):
+        return [_named(url, store)]  # before any listing, which the credentials may not allow
+    if glob.has_magic(url):
+        return _expand_remote_glob(url, store)
+    store.check_readable(url)
+    with storage_errors_as(SourceError, url):
+        base = url.rstrip("/")
+        return _below(base, store.list_files(join(base, "")), store)
+
+
+def _expand_remote_glob(url: str, store: Store) -> list[Source]:
+    fixed = url[: _first_magic(url)]
+    base = posixpath.dirname(fixed)
+    filesystem, path = store.filesystem(url)
+    store.check_readable(base, prefix=fixed.removeprefix("s3://").partition("/")[2])
+    with storage_errors_as(SourceError, url):
+        return _below(base, sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path)), store)
+
+
+def _expand_glob(pattern: str, store: Store) -> list[Source]:
     base = os.path.dirname(pattern[: _first_magic(pattern)])
-    names = sorted(name for name in glob.glob(pattern, recursive=True) if os.path.isfile(name))
+    names = sorted(name for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name))
     if not names:
         raise SourceError(f"no file matches {pattern}. Check the pattern, and quote it so that the shell leaves it")
-    return [(name, os.path.relpath(name, base).replace(os.sep, "/")) for name in names if _is_video(name)]
+    return _below(base, names, store)
 
 
-def _expand_list_file(path: str, store: Store) -> list[tuple[str, str]]:
+def _expand_list_file(path: str, store: Store) -> list[Source]:
+    folder = os.path.dirname(path)
+    return [_relative_to(folder, source) for entry in _list_entries(path) for source in _expand(entry, store)]
+
+
+def _list_entries(path: str) -> list[str]:
+    """The sources that a list file names: URLs as they are, paths from the file's folder.
+
+    Raises:
+        SourceError: it is not UTF-8 text, names nothing, or names another list.
+    """
     try:
-        with open(path, encoding="utf-8") as file:
+        with storage_errors_as(SourceError, path), open(path, encoding="utf-8") as file:
             lines = [line.strip() for line in file]
     except UnicodeDecodeError as error:
         raise SourceError(f"{path}: a list file must be UTF-8 text, one source a line ({error})") from error
     entries = [line for line in lines if line and not line.startswith("#")]
     if not entries:
         raise SourceError(f"{path}: the list is empty. Write one source a line")
-    folder = os.path.dirname(path)
-    pairs: list[tuple[str, str]] = []
     for entry in entries:
         if os.path.splitext(entry)[1].lower() in LIST_SUFFIXES:
             raise SourceError(f"{path}: names another list, {entry}. Write the sources themselves into one list")
-        pairs += _expand(entry if is_remote(entry) else os.path.join(folder, os.path.expanduser(entry)), store)
-    return pairs
+    folder = os.path.dirname(path)
+    return [entry if "://" in entry else os.path.join(folder, os.path.expanduser(entry)) for entry in entries]
+
+
+def _relative_to(folder: str, source: Source) -> Source:
+    """The source with its path below `folder`, when it lies there: cam1/00.mp4 and cam2/00.mp4 are two results."""
+    inside = join(folder, "")
+    return replace(source, relative_path=source.url.removeprefix(inside)) if source.url.startswith(inside) else source
 
 
 def _is_video(name: str) -> bool:

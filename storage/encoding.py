@@ -79,14 +79,20 @@ def output_picture(probe: VideoProbe, size: SizeSettings) -> OutputPicture:
         width, height = probe.width * size.scale, probe.height * size.scale
     else:
         width, height = (int(side) for side in size.size.split("x"))
-    if max(width, height) > MAX_FRAME_SIDE:
-        raise SourceError(
-            f"a result of {width}x{height} is larger than {MAX_FRAME_SIDE} pixels a side. Choose a smaller --scale"
-        )
     shape = Fraction(probe.width * height, probe.height * width)
-    return OutputPicture(
+    picture = OutputPicture(
         width, height, _working_pix_fmt(probe.pix_fmt, width, height), probe.sample_aspect_ratio * shape
     )
+    require_encodable(picture, "choose a smaller --scale")
+    return picture
+
+
+def require_encodable(picture: OutputPicture, advice: str) -> None:
+    """Raise SourceError, with `advice`, when a picture is larger than the encoders take."""
+    if max(picture.width, picture.height) > MAX_FRAME_SIDE:
+        raise SourceError(
+            f"a result of {picture.width}x{picture.height} is larger than {MAX_FRAME_SIDE} pixels a side: {advice}"
+        )
 
 
 def _working_pix_fmt(source: str, width: int, height: int) -> str:

@@ -2,22 +2,28 @@
 
 Order of the writes, and what a crash between them leaves:
 
-    1. DST/<video> (and its baseline, comparison)   the finished files, without a record: assembled again next time
+    1. DST/<video> (and its baseline, comparison)   finished files without a record: assembled again next time
     2. parts/faces, parts/shards                    the same
     3. parts/videos                                 the commit record: the video is done
-    4. removal of the working objects               some stay: removed with the next run of the job
+    4. removal of the working objects               some stay, and cost space only
 """
 
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from storage.assembly import AssemblyReport, assemble_video
+from storage.catalogue import Source
 from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
-from storage.manifest import commit_part, done_video_row, shard_row, stitched_faces
+from storage.errors import MediaError, explain
+from storage.manifest import commit_part, done_video_row, read_video_row, shard_row, stitched_faces
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.shards import Shard
 from storage.store import Store, join
@@ -50,20 +56,47 @@ def output_path(choice: ContainerChoice, variant: Variant) -> str:
     return f"{stem}.{variant}{suffix}"
 
 
-def finish_video(order: FinishingOrder, store: Store) -> None:
+def finish_video(order: FinishingOrder, store: Store) -> list[str]:
     """Write a video's results and its manifest rows, then remove what was only needed on the way.
 
+    May be repeated at any point: a video whose record is there already is only cleaned up after.
+
+    Returns:
+        What a person should know of the finished video: what of its source could not be read.
+
     Raises:
-        MediaError: the joined file is not what it must be; nothing was made visible then.
+        MediaError: frames of the source have no place in time, or a joined file is not what it must be; that file
+            was not made visible then.
     """
-    reports = {variant: _assemble(order, variant, store) for variant in order.variants}
-    _commit_rows(order, reports["restored"], store)
-    remove_working_objects(order.area, order.shard, store)
+    source = order.shard.source
+    row = read_video_row(order.area, source, store)
+    if row is None or row["status"] != "done":
+        _refuse_left_out_frames(order.receipts)
+        reports = {variant: _assemble(order, variant, store) for variant in order.variants}
+        row = _commit_rows(order, reports["restored"], store)
+    return [*row["damage"], *_remove_working_objects(order.area, source, store)]
 
 
-def remove_working_objects(area: WorkArea, shard: Shard, store: Store) -> None:
-    """Remove a finished video's segments, receipts and parts of the faces table."""
-    store.remove(store.list_files(area.video(shard.source.key)))
+def _refuse_left_out_frames(receipts: Sequence[Receipt]) -> None:
+    left_out = sum(receipt.out_of_order_frames for receipt in receipts)
+    if left_out:
+        raise MediaError(
+            f"{left_out} of its frames have a timestamp that is missing or not after the frame before, so they have no "
+            "place in time. Remux it with timestamps that rise (ffmpeg -fflags +genpts) and run again"
+        )
+
+
+def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> list[str]:
+    """Remove a finished video's receipts, then what they speak of; returns what is worth telling when that fails.
+
+    The record is there by now: a failure here costs space, not the video.
+    """
+    urls = sorted(store.list_files(area.video(source.key)), key=lambda url: not url.endswith(".receipt.json"))
+    try:
+        store.remove(urls)
+    except (OSError, ClientError) as error:
+        return [f"its working files could not be removed ({explain(error)})"]
+    return []
 
 
 def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> AssemblyReport:
@@ -80,7 +113,8 @@ def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
     return receipt.range.start, receipt.range.end
 
 
-def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) -> None:
+def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) -> dict[str, Any]:
+    """Commit the video's rows of the three tables, `videos` last; returns that one."""
     source = order.shard.source
     parts = (store.read_bytes(order.area.faces(order.shard.part(*_ends(receipt)))) for receipt in order.receipts)
     faces = stitched_faces(parts)
@@ -101,6 +135,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "last_pts": report.last_pts,
             "frames_not_decoded": report.frames_not_decoded,
             "corrupt_packets": sum(receipt.corrupt_packets for receipt in order.receipts),
+            "damage": _damage(order.receipts, report),
             "streams_copied": report.streams_copied,
             "packets_copied": report.packets_copied,
             "streams_left_out": report.streams_left_out,
@@ -113,3 +148,12 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
     commit_part(order.area, source, "faces", faces, store)
     commit_part(order.area, source, "shards", [shard_row(order.shard, receipt) for receipt in order.receipts], store)
     commit_part(order.area, source, "videos", [row], store)
+    return row
+
+
+def _damage(receipts: Sequence[Receipt], report: AssemblyReport) -> list[str]:
+    """What of the source could not be brought over, in words."""
+    told = sorted({message for receipt in receipts for message in receipt.messages} | set(report.messages))
+    if report.frames_not_decoded:
+        told.insert(0, f"{report.frames_not_decoded} video packets of the source gave no frame")
+    return told + [f"stream {name} cannot be held by the container" for name in report.streams_left_out]

@@ -43,6 +43,7 @@ VIDEOS_SCHEMA = pa.schema(
         ("last_pts", pa.int64()),
         ("frames_not_decoded", pa.int64()),  # video packets of the source that gave no frame
         ("corrupt_packets", pa.int64()),  # packets the decoder refused
+        ("damage", pa.list_(pa.string())),  # what of the source could not be brought over, in words
         ("streams_copied", pa.int32()),
         ("packets_copied", pa.int64()),
         ("streams_left_out", pa.list_(pa.string())),  # streams the container cannot hold: index:kind:codec
@@ -70,8 +71,6 @@ SHARDS_SCHEMA = pa.schema(
         ("corrupt_packets", pa.int64()),
         ("segment_bytes", pa.int64()),
         ("seconds", pa.float64()),  # wall-clock time of the compositor
-        ("status", pa.string()),  # done | failed
-        ("reason", pa.string()),
     ]
 )
 
@@ -154,14 +153,12 @@ def shard_row(shard: Shard, receipt: Receipt) -> dict[str, Any]:
         "corrupt_packets": receipt.corrupt_packets,
         "segment_bytes": receipt.size,
         "seconds": receipt.seconds,
-        "status": "failed" if receipt.error else "done",
-        "reason": receipt.error,
     }
 
 
 def failed_video_row(source: Source, reason: str) -> dict[str, Any]:
     """The videos-table row of a source that could not be restored."""
-    return {**_source_columns(source), "status": "failed", "reason": reason, "streams_left_out": [], "weights": []}
+    return {**_source_columns(source), "status": "failed", "reason": reason}
 
 
 def _source_columns(source: Source) -> dict[str, Any]:
@@ -209,6 +206,11 @@ def join_tables(area: WorkArea, sources: Sequence[Source], store: Store) -> None
                 except FileNotFoundError:
                     continue  # a video that failed before its shards were made has a row in `videos` only
                 writer.write_table(pq.read_table(pa.BufferReader(content), schema=schema))
+
+
+def tables_are_joined(area: WorkArea, store: Store) -> bool:
+    """Whether an earlier run got as far as joining the tables."""
+    return store.exists(area.table("videos"))
 
 
 def _to_parquet(table: pa.Table) -> bytes:

@@ -16,7 +16,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from storage.errors import SourceError
-from storage.store import Store
+from storage.store import Store, storage_errors_as
 
 _FALLBACK_RATE = Fraction(25)
 _DEMUX_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
@@ -51,7 +51,10 @@ class VideoProbe:
     first_pts: int
     """pts of the first decoded frame."""
     duration: int | None
-    """Ticks that the header claims, None when it claims nothing. May be wrong: never relied on for the last frame."""
+    """Ticks that the header claims, or that the packets span when it claims nothing; None when neither tells.
+
+    May be wrong: never relied on for the last frame.
+    """
     rotation: int
     """Degrees counter-clockwise that a player turns the frame: 0, 90, -90 or 180."""
     sample_aspect_ratio: Fraction
@@ -114,10 +117,13 @@ def main_video_stream(container: InputContainer, *, name: str) -> VideoStream:
 def probe_video(url: str, store: Store) -> VideoProbe:
     """Read the header and decode the first frame of the video at `url`.
 
+    The packets are walked through to the last one only when the header does not tell the duration.
+
     Raises:
         SourceError: empty, unreadable, no video stream, no decodable frame, or no timestamps.
     """
-    size = store.identity(url).size
+    with storage_errors_as(SourceError, f"{url}: cannot be read"):
+        size = store.identity(url).size
     if size == 0:
         raise SourceError(f"{url}: the file is empty (0 bytes). Copy it again from where it came")
     with store.open_media(url) as media, open_container(media, name=url) as container:
@@ -146,6 +152,10 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
     rate = stream.guessed_rate or stream.average_rate or _FALLBACK_RATE
     context = stream.codec_context
     full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    frame_ticks = 1 / (rate * time_base)
+    duration = _claimed_duration(container, stream, time_base)
+    if duration is None or duration < frame_ticks:  # less than a frame: a guess from a bit rate, as of raw MPEG-1
+        duration = _measured_duration(container, stream, frame.pts, frame_ticks)
     return VideoProbe(
         container=container.format.name,
         codec=context.name,
@@ -154,11 +164,11 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
         height=frame.height,
         pix_fmt=frame.format.name,
         time_base=time_base,
-        frame_ticks=1 / (rate * time_base),
+        frame_ticks=frame_ticks,
         first_pts=frame.pts,
-        duration=_claimed_duration(container, stream, time_base),
+        duration=duration,
         rotation=frame.rotation,
-        sample_aspect_ratio=context.sample_aspect_ratio or Fraction(1),
+        sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1),
         color_range=int(ColorRange.JPEG if full_range and not frame.format.is_rgb else ColorRange.MPEG),
         colorspace=int(frame.colorspace),
         color_primaries=int(frame.color_primaries),
@@ -177,6 +187,23 @@ def _claimed_duration(container: InputContainer, stream: VideoStream, time_base:
     if container.duration:
         return int(Fraction(container.duration, av.time_base) / time_base)
     return None
+
+
+def _measured_duration(
+    container: InputContainer, stream: VideoStream, first_pts: int, frame_ticks: Fraction
+) -> int | None:
+    """Ticks from `first_pts` to the end of the last frame, from all the packets that are left; nothing is decoded.
+
+    A recording written to a pipe has no duration in its header. Without one it would be a single shard, for a single
+    worker.
+    """
+    last_pts = first_pts
+    try:
+        for packet in container.demux(stream):
+            last_pts = max(last_pts, packet.pts if packet.pts is not None else first_pts)
+    except av.error.FFmpegError:
+        pass  # damage on the way: what lies before it is planned, and the last shard is open at its end
+    return round(last_pts - first_pts + frame_ticks) if last_pts > first_pts else None
 
 
 def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:

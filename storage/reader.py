@@ -1,15 +1,17 @@
 """Reading the frames of a pts range: seek, decode in presentation order, stop. Exact in every container.
 
 Seeking is never trusted. In MPEG-TS a seek lands on any packet, not on a keyframe, and even a seek to the stream's own
-start time lands after its first keyframe: a reader that believes the seek loses frames, without an error. So the reader
-looks at the first keyframe that comes after a seek, goes on from that very packet when it is at or before the wanted
-start, and else seeks earlier, doubling the step; at worst it opens the file again and decodes from the beginning.
+start time lands after its first keyframe: a reader that believes the seek loses frames, without an error. Nor is a
+keyframe: in H.264 with periodic intra refresh it is where recovery begins, and the decoder gives nothing until it ends.
+So the reader decodes from the first keyframe that comes after a seek, goes on when the first frame that comes out is at
+or before the wanted start, and else seeks earlier, doubling the step; at worst it opens the file again and decodes from
+the beginning.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
 from itertools import chain
 
@@ -25,6 +27,8 @@ from storage.shards import PtsRange, Shard
 from storage.store import Store, storage_errors_as
 
 _FIRST_SEEK_STEP_SECONDS = 1
+_KEPT_MESSAGES = 3
+_MESSAGE_CHARACTERS = 100
 
 
 @dataclass
@@ -36,6 +40,20 @@ class ReadingLosses:
     out_of_order_frames: int = 0
     """Frames whose pts was missing or not after the frame before; they have no place in time and are left out."""
     messages: list[str] = field(default_factory=list)
+    """What else went wrong, for a person: the first three different lines, of at most 100 characters each."""
+
+    def note(self, message: str) -> None:
+        """Keep `message` when there is room and it is new."""
+        line = " ".join(message.split())[:_MESSAGE_CHARACTERS]
+        if line not in self.messages and len(self.messages) < _KEPT_MESSAGES:
+            self.messages.append(line)
+
+    def _copy(self) -> ReadingLosses:
+        return replace(self, messages=[*self.messages])
+
+    def _go_back_to(self, before: ReadingLosses) -> None:
+        self.corrupt_packets, self.out_of_order_frames = before.corrupt_packets, before.out_of_order_frames
+        self.messages[:] = before.messages
 
 
 def read_frames(
@@ -62,9 +80,9 @@ def read_frames(
         if wanted.start is not None:
             with open_container(media, name=url) as container:
                 stream = _probed_stream(container, shard, threads)
-                packets = _packets_from_keyframe_before(container, stream, wanted.start)
-                if packets is not None:
-                    yield from _frames_within(_decoded(packets, stream, losses), wanted, losses)
+                frames = _frames_from_before(container, stream, wanted.start, losses)
+                if frames is not None:
+                    yield from _frames_within(frames, wanted, losses)
                     return
             if not isinstance(media, str):
                 media.seek(0)
@@ -104,10 +122,10 @@ def _timed_in_coding_order(container: InputContainer, stream: VideoStream) -> bo
     return container.format.name == "avi" and stream.codec_context.has_b_frames > 0
 
 
-def _packets_from_keyframe_before(
-    container: InputContainer, stream: VideoStream, start: int
-) -> Iterator[Packet] | None:
-    """The stream's packets from a keyframe with pts <= `start` on; None when the stream must be read from its first."""
+def _frames_from_before(
+    container: InputContainer, stream: VideoStream, start: int, losses: ReadingLosses
+) -> Iterator[VideoFrame] | None:
+    """The stream's frames from one with pts <= `start` on; None when the stream must be read from its first packet."""
     if _timed_in_coding_order(container, stream):
         return None
     assert stream.time_base is not None
@@ -116,12 +134,29 @@ def _packets_from_keyframe_before(
     target = start
     while target > begin:
         if _seek(container, stream, target):
-            packets = container.demux(stream)
-            keyframe = _keyframe_at_or_before(packets, start)
-            if keyframe is not None:
-                return chain([keyframe], packets)
+            frames = _decoded_from_before(container, stream, start, losses)
+            if frames is not None:
+                return frames
         target = start - step
         step *= 2
+    return None
+
+
+def _decoded_from_before(
+    container: InputContainer, stream: VideoStream, start: int, losses: ReadingLosses
+) -> Iterator[VideoFrame] | None:
+    """Frames from where the demuxer stands on; None, and nothing lost, when the first has pts > `start`."""
+    before = losses._copy()
+    packets = container.demux(stream)
+    keyframe = _keyframe_at_or_before(packets, start)
+    if keyframe is None:
+        return None
+    frames = _decoded(chain([keyframe], packets), stream, losses)
+    first = next(frames, None)
+    if first is not None and first.pts is not None and first.pts <= start:
+        return chain([first], frames)
+    losses._go_back_to(before)
+    stream.codec_context.flush_buffers()
     return None
 
 
@@ -174,7 +209,7 @@ def _decoded(
         except StopIteration:
             return
         except av.error.FFmpegError as error:
-            losses.messages.append(f"demuxing stopped early: {error.strerror}")
+            losses.note(f"demuxing stopped early: {error.strerror}")
             yield from _flushed(stream)
             return
         pts = packet.pts

@@ -42,6 +42,9 @@ class Receipt:
     """Faces in frames that were blended in."""
     corrupt_packets: int = 0
     out_of_order_frames: int = 0
+    """Frames left out because their pts was missing or not after the frame before."""
+    messages: tuple[str, ...] = ()
+    """What else was wrong with the source here."""
     size: int = 0
     """Bytes of the restored segment; 0 when the range has no frame, and then there is no segment."""
     seconds: float = 0.0
@@ -55,7 +58,7 @@ class Receipt:
     @classmethod
     def from_json(cls, text: str | bytes) -> Receipt:
         record = json.loads(text)
-        return cls(**{**record, "range": PtsRange(**record["range"])})
+        return cls(**{**record, "range": PtsRange(**record["range"]), "messages": tuple(record["messages"])})
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,9 @@ class SegmentWriter:
     def _encoder_options(self) -> dict[str, str]:
         options = {"crf": f"{self._settings.crf:g}", "preset": self._settings.preset}
         if self._settings.codec == "hevc":
-            options["x265-params"] = f"log-level=error:no-open-gop=1:pools={self._threads}"
+            # info=0: x265 would write its thread count and CPU into the decoder configuration, and segments of two
+            # machines would not join.
+            options["x265-params"] = f"log-level=error:info=0:no-open-gop=1:pools={self._threads}"
         return options
 
 

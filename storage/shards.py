@@ -58,20 +58,27 @@ def plan_shards(source: Source, probe: VideoProbe, shard_seconds: Fraction) -> l
 
 
 def chain_covering(wanted: PtsRange, available: Iterable[PtsRange]) -> list[PtsRange] | None:
-    """The ranges, in order, that tile `wanted` exactly; None when they do not (yet)."""
-    by_start = {part.start: part for part in sorted(available, key=_by_end, reverse=True)}
+    """The ranges, in order, that tile `wanted` exactly; None when they do not (yet).
+
+    Where several begin alike, every one is tried, the shortest first. Linear in the number of ranges once they are
+    sorted.
+    """
+    followers: dict[int | None, list[PtsRange]] = {}
+    for part in sorted(available, key=_by_end):
+        followers.setdefault(part.start, []).append(part)
     chain: list[PtsRange] = []
-    at = wanted.start
-    while True:  # ends: every part ends after it starts
-        part = by_start.get(at)
-        if part is None:
-            return None
-        chain.append(part)
-        if part.end == wanted.end:
+    branches = [iter(followers.pop(wanted.start, ()))]
+    while branches:
+        step = next(branches[-1], None)
+        if step is None:  # nothing goes on from here: back to the part before, whose start is never tried again
+            branches.pop()
+            del chain[-1:]
+            continue
+        chain.append(step)
+        if step.end == wanted.end:
             return chain
-        if part.end is None:
-            return None
-        at = part.end
+        branches.append(iter(followers.pop(step.end, ()) if step.end is not None else ()))
+    return None
 
 
 def _by_end(part: PtsRange) -> tuple[bool, int]:

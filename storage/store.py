@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.spec import AbstractFileSystem
 
-from storage.errors import DestinationError, FacemillError, SourceError
+from storage.errors import DestinationError, FacemillError, SourceError, UsageError
 
 READ_BLOCK_BYTES = 4 << 20
 """Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
@@ -24,9 +25,14 @@ READ_BLOCK_BYTES = 4 << 20
 _PARTIAL_MARK = ".facemill-partial-"
 
 
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_S3_SCHEMES = ("s3://", "s3a://")
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:.*")
+
+
 def is_remote(url: str) -> bool:
     """Whether `url` names an object store rather than a file on this machine."""
-    return "://" in url and not url.startswith("file://")
+    return _SCHEME.match(url) is not None and not url.startswith("file://")
 
 
 def join(base: str, *names: str) -> str:
@@ -55,13 +61,27 @@ class Store:
     """URL of an S3-compatible server; None for the one that the AWS environment names."""
 
     def filesystem(self, url: str) -> tuple[AbstractFileSystem, str]:
-        """The filesystem that holds `url`, and the path of `url` inside it."""
-        options: dict[str, Any] = {}
-        if url.startswith(("s3://", "s3a://")):
-            options = {"use_listings_cache": False, "default_block_size": READ_BLOCK_BYTES}
-            if self.s3_endpoint:
-                options["endpoint_url"] = self.s3_endpoint
-        return fsspec.core.url_to_fs(url, **options)
+        """The filesystem that holds `url`, and the path of `url` inside it.
+
+        Never through fsspec's own parsing of URLs: it takes `::`, which may be part of any name, for a chain of
+        filesystems.
+
+        Raises:
+            UsageError: `url` is neither a path nor `file://` nor `s3://bucket`.
+        """
+        if not is_remote(url):
+            return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+        if not url.startswith(_S3_SCHEMES):
+            raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
+        options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": READ_BLOCK_BYTES}
+        if self.s3_endpoint:
+            options["endpoint_url"] = self.s3_endpoint
+        filesystem = fsspec.filesystem("s3", **options)
+        path = str(filesystem._strip_protocol(url))
+        bucket = path.partition("/")[0]
+        if not _BUCKET.fullmatch(bucket):
+            raise UsageError(f"{url}: '{bucket}' is no name of a bucket. Write s3://bucket or s3://bucket/prefix")
+        return filesystem, path
 
     def exists(self, url: str) -> bool:
         filesystem, path = self.filesystem(url)
@@ -80,11 +100,14 @@ class Store:
         return FileIdentity(int(found["size"]), str(os.stat(path).st_mtime_ns))
 
     def list_files(self, url: str) -> list[str]:
-        """URLs of all files below the folder or prefix `url`, sorted; empty when there is none."""
+        """URLs of all files below the folder or prefix `url`, sorted; empty when there is none.
+
+        Links to files are files, also those that lead nowhere.
+        """
         filesystem, path = self.filesystem(url)
         found = filesystem.find(path, detail=True)
         # A prefix that was emptied may stay as a marker, which find() gives as an object of that name.
-        names = [name for name, told in found.items() if told["type"] == "file" and name != path.rstrip("/")]
+        names = [name for name, told in found.items() if not _is_folder(name, told) and name != path.rstrip("/")]
         return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in names)
 
     @contextmanager
@@ -167,15 +190,22 @@ class Store:
         except OSError:
             return  # not empty, or another process was first: both are fine
 
-    def check_readable(self, url: str) -> None:
+    def check_readable(self, url: str, prefix: str | None = None) -> None:
         """Raise SourceError when the bucket or the path behind `url` cannot be reached.
 
-        A local path is checked for existence; for S3 the bucket is asked for, with the credentials at hand.
+        A local path is checked for existence; S3 is asked for one key below `prefix`, with the credentials at hand,
+        which may be good for no more than that prefix.
+
+        Args:
+            url: a path, `s3://bucket` or `s3://bucket/prefix`.
+            prefix: what the keys begin with; those below `url` unless given.
         """
         filesystem, path = self.filesystem(url)
         with storage_errors_as(SourceError, url):
             if is_remote(url):
-                filesystem.ls(path.split("/", 1)[0], refresh=True)
+                bucket, key, _ = filesystem.split_path(path)
+                below = prefix if prefix is not None else join(key, "") if key else ""
+                filesystem.call_s3("list_objects_v2", Bucket=bucket, Prefix=below, MaxKeys=1)
             elif not filesystem.exists(path):
                 raise SourceError(f"no such source: {url}. Give a file, folder, glob, s3:// prefix or list file")
 
@@ -195,6 +225,11 @@ class Store:
             filesystem.rm_file(path)
 
 
+def _is_folder(name: str, told: dict[str, Any]) -> bool:
+    """Whether fsspec's entry is a folder; a link, which it calls `other`, may lead to either."""
+    return told["type"] == "directory" or (bool(told.get("islink")) and os.path.isdir(name))
+
+
 _S3_HINTS = {
     "NoSuchBucket": "no such bucket. Create it, or check the name and --s3-endpoint",
     "404": "no such bucket or key. Check the name and --s3-endpoint",
@@ -206,15 +241,24 @@ _S3_HINTS = {
 }
 
 
+_BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
+"""How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
+
+
 @contextmanager
 def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
-    """Turn what a filesystem raises into one line of `kind` that says what to do about `url`."""
+    """Turn what a filesystem raises into one line of `kind` that says what to do about `url`.
+
+    Timeouts are OSError. An error of any other type is a fault of the program and passes.
+    """
     try:
         yield
-    except FacemillError:
-        raise
-    except (ClientError, BotoCoreError, OSError, ValueError) as error:
-        raise kind(f"{url}: {_storage_hint(error)}") from error
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise kind(" ".join(f"{url}: {_storage_hint(error)}".split())) from error
+    except ValueError as error:
+        if not str(error).startswith(_BAD_ENDPOINT):
+            raise
+        raise kind(f"{url}: {error}. Check --s3-endpoint: it must look like http://host:8333") from error
 
 
 def _storage_hint(error: BaseException) -> str:
@@ -225,6 +269,8 @@ def _storage_hint(error: BaseException) -> str:
             return _S3_HINTS.get(code, f"the S3 server answered {code}: {cause}")
         if type(cause).__name__ == "NoCredentialsError":
             return "no S3 credentials found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
+        if type(cause).__name__ == "EndpointResolutionError":
+            return f"{cause}. Check --s3-endpoint: it must look like http://host:8333"
         if type(cause).__name__ == "EndpointConnectionError":
             return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
         cause = cause.__cause__
@@ -233,5 +279,5 @@ def _storage_hint(error: BaseException) -> str:
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a part of this path is a file, not a folder. Choose another place"
     if isinstance(error, FileNotFoundError):
-        return "not found, and cannot be made. Check the name"
+        return "not found. Check the name"
     return f"{type(error).__name__}: {error}"

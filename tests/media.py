@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import ffmpeg
@@ -105,7 +106,26 @@ def make_video(path: Path, clip: Clip | None = None) -> Path:
 def with_rotation(source: Path, degrees: int, target: Path) -> None:
     """Copy `source` with a display matrix in its track header."""
     turned = ffmpeg.input(str(source), **{"display_rotation:v:0": degrees})
-    ffmpeg.output(turned, str(target), c="copy").overwrite_output().run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
+    _run(ffmpeg.output(turned, str(target), c="copy"))
+
+
+def with_aspect(source: Path, ratio: str, target: Path) -> Path:
+    """Copy `source` with a display aspect, such as `16:9`, in the container alone: the coded stream keeps its own."""
+    _run(ffmpeg.output(ffmpeg.input(str(source)), str(target), c="copy", aspect=ratio))
+    return target
+
+
+def piped(source: Path, target: Path) -> Path:
+    """Copy `source` to Matroska the way a recorder writes to a pipe: its header knows no duration."""
+    content, _ = ffmpeg.output(ffmpeg.input(str(source)), "pipe:1", c="copy", f="matroska").run(
+        cmd=imageio_ffmpeg.get_ffmpeg_exe(), capture_stdout=True, quiet=True
+    )
+    target.write_bytes(content)
+    return target
+
+
+def _run(output: Any) -> None:
+    output.overwrite_output().run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
 
 
 def _write(path: Path, clip: Clip) -> None:

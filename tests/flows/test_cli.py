@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main
+from flows.config import load_config
+from flows.job import open_job
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
@@ -79,3 +81,39 @@ def test_a_cluster_that_does_not_answer(capsys, monkeypatch, source: Path, tmp_p
         capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", "--experts", "none", "--ray-address", address
     )
     assert f"--ray-address {address}: no Ray cluster answers there" in told
+
+
+def linked(folder: Path, name: str, target: Path) -> Path:
+    link = folder / name
+    link.symlink_to(target)
+    return link
+
+
+@pytest.mark.parametrize("sources", ["in", "in/**/*.mp4", "list.txt"])
+def test_out_inside_a_searched_folder_by_any_name(capsys, monkeypatch, source: Path, sources: str) -> None:  # type: ignore[no-untyped-def]
+    root = source.parent.parent
+    (root / "list.txt").write_text("in\n")
+    linked(root, "elsewhere", source.parent)
+    told = refused(capsys, monkeypatch, "restore", root / sources, "--out", root / "elsewhere" / "out")
+    assert "lies inside the source" in told
+
+
+def test_out_over_a_source_by_another_name(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
+    link = linked(source.parent.parent, "elsewhere", source.parent)
+    assert "would write over the source" in refused(capsys, monkeypatch, "restore", source, "--out", link)
+
+
+def test_out_beside_a_source_that_is_named_itself_is_fine(source: Path) -> None:
+    job = open_job(load_config(None, {"sources": [str(source)], "out": str(source.parent / "out"), "experts": "none"}))
+    assert job.out == str(source.parent / "out")
+
+
+def test_a_name_with_a_line_break_is_told_in_one_line(capsys, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "no such source" in refused(capsys, monkeypatch, "restore", tmp_path / "a\nb.mp4", "--out", tmp_path / "out")
+
+
+def test_a_record_that_cannot_be_kept_is_told_in_one_line(capsys, monkeypatch, source: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "_facemill").write_text("a file where a folder belongs")
+    told = refused(capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", "--experts", "none")
+    assert "a part of this path is a file" in told

@@ -88,14 +88,23 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [{"scale": "4"}, {"crf": "20"}, {"q_low": "7"}, {"compare": True}, {"experts": "t"}, {"min_face": "40"}]
+    "changed",
+    [
+        {"scale": "4"},
+        {"crf": "20"},
+        {"q_low": "7"},
+        {"compare": True},
+        {"experts": "t"},
+        {"min_face": "40"},
+        {"shard_seconds": "9"},
+    ],
 )
-def test_settings_that_change_pixels_make_another_job(changed: dict[str, object]) -> None:
+def test_settings_that_results_depend_on_make_another_job(changed: dict[str, object]) -> None:
     assert job_id(load_config(None, {**GIVEN, **changed})) != job_id(load_config(None, GIVEN))
 
 
-@pytest.mark.parametrize("changed", [{"detectors": "3"}, {"shard_seconds": "9"}, {"device": "cpu"}])
-def test_settings_that_change_no_pixel_are_the_same_job(changed: dict[str, object]) -> None:
+@pytest.mark.parametrize("changed", [{"detectors": "3"}, {"compositors": "2"}, {"device": "cpu"}])
+def test_settings_that_no_result_depends_on_are_the_same_job(changed: dict[str, object]) -> None:
     assert job_id(load_config(None, {**GIVEN, **changed})) == job_id(load_config(None, GIVEN))
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from actors.routing import RoutingBounds
-from flows.demo import make_clip
+from flows.demo import before_and_after, make_clip
 from storage.manifest import FACES_SCHEMA, SHARDS_SCHEMA, VIDEOS_SCHEMA
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, make_video
@@ -246,3 +247,10 @@ def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:
     (table,) = filesystem.glob(f"{bucket}/out/_facemill/*/videos.parquet")
     rows = pq.read_table(pa.BufferReader(filesystem.cat_file(table))).to_pylist()
     assert {row["video"]: row["status"] for row in rows} == {"deep/a.mp4": "done", "broken.mkv": "failed"}
+
+
+def test_a_frame_of_the_comparison_can_be_saved_as_a_picture(run: FinishedRun, tmp_path: Path) -> None:
+    before_and_after(run.out / "face.compare.mp4", 0.2, tmp_path / "picture.png")
+    picture = cv2.imread(str(tmp_path / "picture.png"))
+    assert picture is not None
+    assert picture.shape == (720, 2 * 1280 + 8, 3)

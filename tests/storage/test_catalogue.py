@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import s3fs
 
-from storage.catalogue import find_sources
+from storage.catalogue import UNREADABLE, Source, find_sources, searched_folders
 from storage.errors import SourceError, UsageError
-from storage.store import Store
+from storage.store import FileIdentity, Store
 from tests.conftest import S3Server
 
 
@@ -64,7 +66,80 @@ def test_a_file_whose_name_looks_like_a_glob_is_a_file(folder: Path) -> None:
 def test_a_list_names_sources_relative_to_itself(folder: Path) -> None:
     listing = folder / "list.txt"
     listing.write_text(f"# a comment\n\na.mp4\ndeep/er\n{folder / 'B.MKV'}\n")
-    assert found(listing) == ["B.MKV", "a.mp4", "c d.mov"]
+    assert found(listing) == ["B.MKV", "a.mp4", "deep/er/c d.mov"]
+
+
+def test_videos_of_one_name_in_two_folders_of_a_list_are_two_sources(tmp_path: Path) -> None:
+    for name in ("cam1/00.mp4", "cam2/00.mp4", "list of/them.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(name)
+    for listed in ("cam1/00.mp4\ncam2/00.mp4", "cam1\ncam2/", f"cam*/*.mp4\nfile://{tmp_path}/cam1/00.mp4"):
+        (tmp_path / "list.txt").write_text(listed)
+        assert found(tmp_path / "list.txt") == ["cam1/00.mp4", "cam2/00.mp4"]
+
+
+def test_a_video_outside_the_folder_of_its_list_keeps_its_name(folder: Path) -> None:
+    (folder / "deep" / "list.txt").write_text("../a.mp4\ner/c d.mov\n")
+    assert found(folder / "deep" / "list.txt") == ["a.mp4", "er/c d.mov"]
+
+
+def test_a_link_to_a_video_is_a_video(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "b.mp4").symlink_to(folder / "a.mp4")
+    (source,) = find_sources([str(tmp_path / "linked")], Store())
+    assert (source.relative_path, source.identity.size) == ("b.mp4", 5)
+
+
+@pytest.mark.parametrize("argument", ["", "*.mp4", "list.txt"])
+def test_a_broken_link_among_others_does_not_end_the_job(argument: str, folder: Path) -> None:
+    (folder / "b.mp4").symlink_to(folder / "absent.mp4")
+    (folder / "list.txt").write_text("*.mp4")
+    sources = {source.relative_path: source for source in find_sources([str(folder / argument)], Store())}
+    assert sources["b.mp4"].identity == UNREADABLE
+    assert sources["a.mp4"].identity != UNREADABLE
+
+
+def test_a_broken_link_named_itself_is_refused(folder: Path) -> None:
+    (folder / "b.mp4").symlink_to(folder / "absent.mp4")
+    with pytest.raises(SourceError, match=r"no such source.*b\.mp4"):
+        found(folder / "b.mp4")
+
+
+@pytest.mark.parametrize("name", ["a::b.mp4", "s3::x.mp4", "~.mp4", "file:x.mp4", "100%.mp4"])
+def test_odd_names_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert found(name) == found(tmp_path / name) == found(tmp_path) == found(tmp_path / "*") == [name]
+
+
+@pytest.mark.parametrize("argument", ["", "  "])
+def test_an_empty_name_does_not_stand_for_the_current_folder(argument: str, folder: Path) -> None:
+    with pytest.raises(UsageError, match="an empty source"):
+        found(folder, argument)
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/a.mp4", "http://host/a.mp4", "https://host/*.mp4"])
+def test_an_unknown_scheme_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=r"only paths on this machine, file:// and s3://"):
+        found(url)
+
+
+@pytest.mark.parametrize(
+    ("argument", "searched"),
+    [("", [""]), ("a.mp4", []), ("*.mp4", []), ("deep/**/*.mp4", ["deep"]), ("list.txt", ["deep/er"])],
+)
+def test_folders_that_are_searched_to_any_depth_are_known(argument: str, searched: list[str], folder: Path) -> None:
+    (folder / "list.txt").write_text("a.mp4\ndeep/er\n")
+    assert searched_folders([str(folder / argument)]) == [str(folder / name) for name in searched]
+
+
+def test_a_prefix_is_searched_and_an_object_is_not() -> None:
+    assert searched_folders(["s3://b/raw", "s3://b/a.mp4"]) == ["s3://b/raw"]
+
+
+def test_a_path_that_leads_out_of_the_destination_is_refused() -> None:
+    with pytest.raises(SourceError, match="no place below a destination"):
+        Source("s3://b/v/../a.mp4", "../a.mp4", FileIdentity(1, "1"))
 
 
 def test_the_same_video_named_twice_is_one_source(folder: Path) -> None:
@@ -156,6 +231,34 @@ def test_an_object_is_a_source_by_its_name(prefix: str, s3: S3Server) -> None:
 def test_a_remote_glob_gives_paths_below_its_fixed_part(prefix: str, s3: S3Server) -> None:
     assert found_in_s3(s3, f"{prefix}/*.mp4") == ["a.mp4"]
     assert found_in_s3(s3, f"{prefix}/**/*.mp4") == ["a.mp4", "deep/a.mp4"]
+
+
+def test_a_remote_key_that_looks_like_a_glob_is_a_key(prefix: str, s3: S3Server) -> None:
+    for name in ("talk [1].mp4", "talk 1.mp4", "a::b.mp4"):
+        s3.filesystem().pipe_file(f"{prefix}/{name}", b"x")
+        assert found_in_s3(s3, f"{prefix}/{name}") == [name]
+    assert found_in_s3(s3, f"{prefix}/talk [0-9].mp4") == ["talk 1.mp4"]
+
+
+def test_credentials_for_the_prefix_alone_are_enough(
+    prefix: str, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = s3fs.S3FileSystem._call_s3
+
+    async def guarded(self: s3fs.S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method.startswith("list") and not kwargs.get("Prefix", "").startswith("videos/"):
+            raise PermissionError("Access Denied.")
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", guarded)
+    assert len(found_in_s3(s3, prefix)) == 4
+    assert found_in_s3(s3, f"{prefix}/*.mp4") == found_in_s3(s3, f"{prefix}/a.mp4") == ["a.mp4"]
+    with pytest.raises(SourceError, match="permission denied"):
+        found_in_s3(s3, prefix.removesuffix("/videos"))
+
+
+def test_s3a_is_s3(prefix: str, s3: S3Server) -> None:
+    assert found_in_s3(s3, prefix.replace("s3://", "s3a://")) == found_in_s3(s3, prefix)
 
 
 def test_a_prefix_does_not_take_its_neighbours(prefix: str, s3: S3Server) -> None:

@@ -105,6 +105,7 @@ RECEIPT = Receipt(
     2,
     1,
     0,
+    ("demuxing stopped early",),
     999,
     1.5,
 )

@@ -12,8 +12,15 @@ import pytest
 
 from storage.errors import SourceError
 from storage.probe import probe_video
+from storage.reader import read_frames
 from storage.store import Store
-from tests.media import Audio, Clip, make_video
+from tests.media import Audio, Clip, make_video, piped, shards_of, with_aspect
+
+RAW = {
+    "a.mjpeg": Clip(frames=100, codec="mjpeg", pix_fmt="yuvj420p"),
+    "a.m1v": Clip(frames=100, codec="mpeg1video"),
+    "a.mkv": Clip(frames=100, codec="mjpeg", pix_fmt="yuvj420p", muxer="mjpeg"),
+}
 
 
 def test_a_header_is_told_as_it_is(tmp_path: Path) -> None:
@@ -36,6 +43,32 @@ def test_rotation_is_told(rotation: int, tmp_path: Path) -> None:
     probe = probe_video(str(make_video(tmp_path / "a.mp4", Clip(rotation=rotation))), Store())
     assert abs(probe.rotation) == 180 if rotation == 180 else probe.rotation == rotation
     assert (probe.width, probe.height) == (64, 48)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.mov"])
+def test_an_aspect_that_only_the_container_knows_is_told(name: str, tmp_path: Path) -> None:
+    path = with_aspect(make_video(tmp_path / f"square-{name}"), "16:9", tmp_path / name)
+    assert probe_video(str(path), Store()).sample_aspect_ratio == Fraction(4, 3)
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "a.m1v", "a.mkv"])
+def test_a_duration_that_the_header_does_not_tell_is_measured(name: str, tmp_path: Path) -> None:
+    path = make_video(tmp_path / name, RAW[name])
+    if name == "a.mkv":
+        path = piped(path, tmp_path / "piped.mkv")
+    probe = probe_video(str(path), Store())
+    assert probe.seconds == pytest.approx(4, abs=0.05)
+    shards = shards_of(path)
+    assert len(shards) == 4
+    counts = [len(list(read_frames(shard, Store()))) for shard in shards]
+    assert sum(counts) == 100
+    assert min(counts) >= 24
+
+
+def test_a_source_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to(tmp_path / "absent.mp4")
+    with pytest.raises(SourceError, match=r"a\.mp4: cannot be read: not found"):
+        probe_video(str(tmp_path / "a.mp4"), Store())
 
 
 def test_full_range_is_told(tmp_path: Path) -> None:

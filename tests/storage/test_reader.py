@@ -18,6 +18,7 @@ from storage.store import Store
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, decoded_by_pyav, make_video, planes_digest, shards_of, whole
 
+INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=50:scenecut=0:bframes=0"}
 OPEN_GOP = {"x264-params": "open-gop=1:bframes=2:b-adapt=0:scenecut=0:keyint=10:min-keyint=10"}
 JITTERED = [0, 1, 3, 4, 9, 10, 11, 30, 31, 33, 60, 61, 62, 63, 64, 66, 99, 100, 101, 102]
 DAY_AND_NIGHT = [*range(20), *range(20, 80, 5), *range(80, 100)]
@@ -31,15 +32,18 @@ VIDEOS = {
     "mp4 of keyframes only": ("a.mp4", Clip(gop=1)),
     "mp4 fragmented": ("a.mp4", Clip(b_frames=2, muxer_options={"movflags": "frag_keyframe+empty_moov"})),
     "mp4 that starts late": ("a.mp4", Clip(b_frames=2, pts=[100 + at for at in range(25)])),
+    "mp4 with intra refresh": ("a.mp4", Clip(frames=150, gop=50, options=INTRA_REFRESH)),
     "mp4 with VFR": ("a.mp4", Clip(pts=JITTERED, b_frames=2, time_base=Fraction(1, 90))),
     "mov": ("a.mov", Clip(b_frames=2)),
     "mkv": ("a.mkv", Clip(b_frames=2)),
     "mkv with VFR": ("a.mkv", Clip(pts=DAY_AND_NIGHT, rate=Fraction(25), b_frames=2)),
+    "mkv with intra refresh": ("a.mkv", Clip(frames=150, gop=50, options=INTRA_REFRESH)),
     "mkv of 29.97": ("a.mkv", Clip(rate=Fraction(30000, 1001), b_frames=2)),
     "webm of VP9": ("a.webm", Clip(codec="libvpx-vp9")),
     "webm of VP8": ("a.webm", Clip(codec="libvpx")),
     "mpegts": ("a.ts", Clip(frames=60, b_frames=2, audio=(Audio("mp2"),))),
     "mpegts with open GOPs": ("a.ts", Clip(frames=60, b_frames=2, options=OPEN_GOP)),
+    "mpegts with intra refresh": ("a.ts", Clip(frames=150, gop=50, options=INTRA_REFRESH)),
     "mpegts with one keyframe": ("a.ts", Clip(frames=60, gop=600, b_frames=2)),
     "mpegts far from zero": (
         "a.ts",
@@ -69,7 +73,7 @@ VIDEOS = {
 }
 
 
-@pytest.mark.parametrize("shard_seconds", [Fraction(1, 10), Fraction(3, 10), Fraction(3)], ids=str)
+@pytest.mark.parametrize("shard_seconds", [Fraction(1, 10), Fraction(3, 10), Fraction(1), Fraction(3)], ids=str)
 @pytest.mark.parametrize("name", VIDEOS)
 def test_shards_together_are_the_whole_file(name: str, shard_seconds: Fraction, tmp_path: Path) -> None:
     file_name, clip = VIDEOS[name]
@@ -149,6 +153,35 @@ def test_a_corrupt_packet_is_counted_and_costs_no_other_frame(shard_seconds: Fra
     expected = [at for at, _ in decoded_by_pyav(good)]
     assert pts == expected[:12] + expected[13:]
     assert losses.corrupt_packets >= 1
+
+
+def test_losses_of_a_seek_that_came_too_late_are_not_counted(tmp_path: Path) -> None:
+    good = make_video(tmp_path / "good.mp4", Clip(gop=1, frames=50))
+    bad = tmp_path / "bad.mp4"
+    _with_broken_packet(good, bad, 40)  # a seek to frame 40 finds nothing at or before it to give
+    losses = ReadingLosses()
+    pts = [frame.pts for frame in read_frames(whole(bad), Store(), wanted=PtsRange(40 * 512, None), losses=losses)]
+    assert pts == [512 * at for at in range(41, 50)]
+    assert losses.corrupt_packets == 1
+
+
+def test_a_demuxer_that_gives_up_is_told_the_same_every_time(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.y4m", Clip(frames=60, codec="wrapped_avframe", muxer="yuv4mpegpipe"))
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + b"\xff" * (len(content) // 2))
+    told = []
+    for _ in range(2):
+        losses = ReadingLosses()
+        assert 10 < len(list(read_frames(whole(path), Store(), losses=losses))) < 60
+        told.append(losses.messages)
+    assert told[0] == told[1] == ["demuxing stopped early: Invalid data found when processing input"]
+
+
+def test_the_first_three_different_messages_are_kept_short() -> None:
+    losses = ReadingLosses()
+    for message in ("one\n line", "one line", "two", "x" * 1000, "four"):
+        losses.note(message)
+    assert losses.messages == ["one line", "two", "x" * 100]
 
 
 def test_a_truncated_file_gives_the_frames_that_are_there(tmp_path: Path) -> None:

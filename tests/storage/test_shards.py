@@ -115,6 +115,21 @@ def test_a_chain_is_found_among_parts_that_begin_alike() -> None:
     assert chain_covering(PtsRange(None, None), [long, short, rest]) == [short, rest]
 
 
+def test_a_chain_is_found_whichever_of_the_parts_that_begin_alike_leads_on() -> None:
+    everything = PtsRange(None, None)
+    parts = [PtsRange(None, 100), PtsRange(100, 200), PtsRange(None, 150), PtsRange(150, None)]
+    assert chain_covering(everything, parts) == parts[2:]
+    assert chain_covering(everything, reversed(parts)) == parts[2:]
+    assert chain_covering(everything, parts[:3]) is None
+
+
+def test_many_dead_ends_are_tried_once_each() -> None:
+    count = 2000
+    dead = [PtsRange(at, at + step) for at in range(count) for step in (1, 2, 3)]
+    assert chain_covering(PtsRange(0, None), dead) is None
+    assert chain_covering(PtsRange(0, None), [*dead, PtsRange(count + 2, None)]) is not None
+
+
 @pytest.mark.parametrize(("start", "end"), [(5, 5), (6, 5)])
 def test_an_empty_range_is_refused(start: int, end: int) -> None:
     with pytest.raises(ValueError, match="empty or reversed"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import DestinationError, SourceError
+from storage.errors import DestinationError, SourceError, UsageError
 from storage.store import Store, is_remote, join, storage_errors_as
 from tests.conftest import S3Server
 
@@ -66,7 +66,9 @@ def test_writing_again_replaces(place: tuple[Store, str]) -> None:
     assert store.read_bytes(join(out, "a.bin")) == b"new"
 
 
-@pytest.mark.parametrize("name", ["Größe 100% & mehr.bin", "with spaces.bin", "a+b=c.bin", "日本.bin"])
+@pytest.mark.parametrize(
+    "name", ["Größe 100% & mehr.bin", "with spaces.bin", "a+b=c.bin", "日本.bin", "a::b.bin", "s3::b.bin"]
+)
 def test_odd_names_are_names(place: tuple[Store, str], name: str) -> None:
     store, out = place
     store.commit_bytes(b"x", join(out, name))
@@ -219,9 +221,57 @@ def test_an_unreachable_server_is_named(s3: S3Server, monkeypatch: pytest.Monkey
     assert_one_line(caught.value, says="cannot be reached")
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["host:8333", "http://", "http://a b", "ftp://host", "http://host:99999", "http://[::"]
+)
+def test_an_endpoint_of_the_wrong_form_is_named(endpoint: str, s3: S3Server) -> None:
+    with pytest.raises(SourceError) as read:
+        Store(endpoint).check_readable("s3://bucket/videos")
+    with pytest.raises(DestinationError) as written:
+        Store(endpoint).check_writable("s3://bucket/out")
+    assert_one_line(read.value, says="Check --s3-endpoint")
+    assert_one_line(written.value, says="Check --s3-endpoint")
+
+
+@pytest.mark.parametrize("url", ["s3://", "s3:///videos", "s3://no such bucket/videos"])
+def test_what_is_no_bucket_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match="no name of a bucket") as caught:
+        Store().check_readable(url)
+    assert_one_line(caught.value, says="s3://bucket/prefix")
+
+
+@pytest.mark.parametrize("url", ["gs://bucket/out", "http://host/out", "memory://out", "S3://bucket/out"])
+def test_only_disks_and_s3_are_written(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Store().check_writable(url)
+    assert_one_line(caught.value, says="only paths on this machine, file:// and s3://")
+
+
+def test_a_fault_of_the_program_is_not_put_down_to_the_storage() -> None:
+    with pytest.raises(ValueError, match="wrong count"), storage_errors_as(SourceError, "/data/in"):
+        raise ValueError("wrong count")
+
+
+def test_a_message_of_many_lines_becomes_one() -> None:
+    with pytest.raises(SourceError) as caught, storage_errors_as(SourceError, "/data/in"):
+        raise OSError("first line\nsecond line")
+    assert_one_line(caught.value, says="first line second line")
+
+
+def test_links_to_files_are_listed_and_folders_are_not(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "a.bin").write_bytes(b"x")
+    (tmp_path / "link.bin").symlink_to(tmp_path / "a.bin")
+    (tmp_path / "link-to-folder").symlink_to(tmp_path / "folder")
+    (tmp_path / "broken.bin").symlink_to(tmp_path / "absent")
+    names = [Path(url).name for url in Store().list_files(str(tmp_path))]
+    assert names == ["a.bin", "broken.bin", "link.bin"]
+
+
 def test_remote_and_local_are_told_apart() -> None:
     assert is_remote("s3://bucket/key")
     assert not is_remote("/data/in")
     assert not is_remote("file:///data/in")
+    assert not is_remote("/data/s3://bucket")
     assert join("s3://bucket/", "a", "b") == "s3://bucket/a/b"
     assert join("/", "a") == "/a"

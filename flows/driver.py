@@ -1,0 +1,101 @@
+"""The driver's side of a run: receipts in, assemble tasks out, the outcome and the progress kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import ray
+
+from flows.finishing import finish_remotely
+from flows.job import Job
+from flows.ledger import Ledger, VideoPlan
+from flows.progress import JobProgress
+from storage.catalogue import Source
+from storage.errors import explain
+from storage.finishing import FinishingOrder, output_path
+from storage.manifest import commit_part, failed_video_row
+from storage.receipts import Receipt
+
+
+@dataclass
+class Outcome:
+    """How a job ended."""
+
+    done: list[str] = field(default_factory=list)
+    """Relative paths of the sources that are finished, now or in an earlier run."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Relative path -> reason."""
+
+
+class Driver:
+    """Acts on each receipt, and knows when everything is decided."""
+
+    def __init__(self, job: Job, ledger: Ledger, outcome: Outcome, progress: JobProgress) -> None:
+        self._job, self._ledger, self._outcome, self._progress = job, ledger, outcome, progress
+        self._assembling: dict[ray.ObjectRef, VideoPlan] = {}
+        self._complete_before = ledger.complete_shards
+
+    def take(self, receipt: Receipt) -> None:
+        """Enter a receipt and act on what it decides."""
+        plan = self._ledger.add(receipt)
+        self._progress.receipt_in(receipt, self._ledger.complete_shards - self._complete_before)
+        if plan is not None:
+            if reason := self._ledger.failure(plan.key):
+                self.give_up(plan.source, reason)
+            else:
+                self.start_finishing(plan)
+        self._collect(timeout=0)
+
+    def start_finishing(self, plan: VideoPlan) -> None:
+        """Submit the assemble task of a complete video."""
+        receipts = self._ledger.complete(plan.key)
+        assert receipts is not None
+        order = FinishingOrder(
+            area=self._job.area,
+            out=self._job.out,
+            shard=plan.shards[0],
+            receipts=tuple(receipts),
+            picture=plan.picture,
+            choice=plan.choice,
+            codec=self._job.config.codec,
+            variants=self._job.config.variants,
+            weights=self._job.weights,
+        )
+        self._assembling[finish_remotely.remote(order, self._job.store)] = plan
+
+    def give_up(self, source: Source, reason: str) -> None:
+        """Put a video that cannot be restored on record."""
+        commit_part(self._job.area, source, "videos", [failed_video_row(source, reason)], self._job.store)
+        self._outcome.failed[source.relative_path] = reason
+        self._progress.video_failed(source.relative_path, reason)
+
+    def end(self) -> None:
+        """Wait for the assemble tasks, and account for every video that is still undecided."""
+        while self._assembling:
+            self._collect(timeout=1)
+        for plan in self._ledger.undecided():
+            self.give_up(
+                plan.source, "a shard of it killed its worker time after time, or was lost. Run again to retry"
+            )
+
+    def _collect(self, timeout: float) -> None:
+        if not self._assembling:
+            return
+        ready, _ = ray.wait(list(self._assembling), num_returns=len(self._assembling), timeout=timeout)
+        for reference in ready:
+            plan = self._assembling.pop(reference)
+            reason, notes = _result_of(reference)
+            if reason:
+                self.give_up(plan.source, reason)
+            else:
+                self._outcome.done.append(plan.source.relative_path)
+                named = f"{plan.source.relative_path} -> {output_path(plan.choice, 'restored')}"
+                self._progress.video_done("; ".join([named, *notes]))
+
+
+def _result_of(reference: ray.ObjectRef) -> tuple[str, list[str]]:
+    try:
+        reason, notes = ray.get(reference)
+    except ray.exceptions.RayError as error:
+        return f"assembling it failed: {explain(error)}", []
+    return reason, notes

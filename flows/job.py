@@ -1,0 +1,81 @@
+"""A job: what is restored, where to, under which name. Everything later stages need to know, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from actors.routing import Decision
+from flows.config import JobConfig
+from storage.catalogue import Source, find_sources, searched_folders
+from storage.errors import UsageError
+from storage.receipts import WorkArea
+from storage.store import Store, is_remote, join
+from weights.registry import find_weights, verify_weights
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run's settings and places."""
+
+    config: JobConfig
+    store: Store
+    sources: tuple[Source, ...]
+    """Sorted by relative path."""
+    out: str
+    """Absolute path or `s3://` URL that takes the results."""
+    weights: tuple[tuple[str, str], ...]
+    """(expert, sha256 of its weights)."""
+    name: str
+    """16 hex digits: see `JobConfig.job_id`."""
+
+    @property
+    def area(self) -> WorkArea:
+        """Where the job's record and working objects lie."""
+        return WorkArea(join(self.out, "_facemill", self.name))
+
+
+def open_job(config: JobConfig) -> Job:
+    """Find the sources, check the destination and the weights, and name the job.
+
+    Raises:
+        SourceError: nothing to restore.
+        UsageError: the destination lies where sources are searched, or on one of them.
+        DestinationError: it does not take files.
+        WeightsError: an expert that is asked for has no usable weights.
+    """
+    store = Store(config.s3_endpoint)
+    sources = find_sources(config.sources, store)
+    out = config.out if is_remote(config.out) else os.path.abspath(os.path.expanduser(config.out))
+    _refuse_searched(out, config.sources)
+    _refuse_sources(out, sources)
+    weights = {expert.value: _verified_sha256(expert) for expert in sorted(config.active_experts)}
+    store.check_writable(out)
+    name = config.job_id(sources, weights)
+    return Job(config, store, tuple(sources), out, tuple(weights.items()), name)
+
+
+def place(url: str) -> str:
+    """What two names of one place have in common: links resolved for local paths."""
+    return url.rstrip("/") if is_remote(url) else os.path.realpath(url.removeprefix("file://"))
+
+
+def _refuse_searched(out: str, arguments: Sequence[str]) -> None:
+    for folder in searched_folders(arguments):
+        if f"{place(out)}/".startswith(f"{place(folder)}/"):
+            raise UsageError(f"--out {out} lies inside the source {folder}. Choose a folder outside of it")
+
+
+def _refuse_sources(out: str, sources: Sequence[Source]) -> None:
+    taken = {place(source.url): source.url for source in sources}
+    for source in sources:
+        over = taken.get(place(join(out, source.relative_path)))
+        if over is not None:
+            raise UsageError(f"--out {out} would write over the source {over}. Choose another folder")
+
+
+def _verified_sha256(expert: Decision) -> str:
+    entry = find_weights(expert.value)
+    verify_weights(entry)
+    return entry.sha256

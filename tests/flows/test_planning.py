@@ -1,0 +1,59 @@
+"""Plans: every result has a place of its own, and what cannot be planned says why."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from flows.config import load_config
+from flows.job import Job
+from flows.ledger import VideoPlan
+from flows.planning import _claim_outputs, _plan_video, _probe_in
+from storage.catalogue import Source
+from storage.errors import SourceError
+from storage.store import FileIdentity, Store
+from tests.flows.test_ledger import PROBE
+
+
+def job(out: Path, **flags: object) -> Job:
+    config = load_config(None, {"sources": ["in"], "out": str(out), "experts": "none", **flags})
+    return Job(config, Store(), (), str(out), (), "name")
+
+
+def planned(of: Job, name: str) -> VideoPlan:
+    return _plan_video(of, Source(f"/in/{name}", name, FileIdentity(1, "1")), PROBE)
+
+
+def test_two_videos_never_share_a_result(tmp_path: Path) -> None:
+    of = job(tmp_path, baseline=True)
+    owners: dict[str, str] = {}
+    _claim_outputs(of, planned(of, "talk.mkv"), owners)
+    with pytest.raises(SourceError, match=r"would write over the result of /in/talk\.mkv"):
+        _claim_outputs(of, planned(of, "talk.baseline.mkv"), owners)
+    _claim_outputs(of, planned(of, "other.mkv"), owners)
+
+
+def test_a_result_never_takes_the_place_of_a_source(tmp_path: Path) -> None:
+    of = job(tmp_path)
+    with pytest.raises(SourceError, match="would write over the source"):
+        _claim_outputs(of, planned(of, "talk.mkv"), {str(tmp_path / "talk.mkv"): "the source of another"})
+
+
+def test_a_comparison_wider_than_encoders_take_is_refused_before_any_work(tmp_path: Path) -> None:
+    of = job(tmp_path, compare=True)
+    wide = replace(PROBE, width=4096, height=2160)
+    with pytest.raises(SourceError, match="leave out --compare"):
+        _plan_video(of, Source("/in/a.mkv", "a.mkv", FileIdentity(1, "1")), wide)
+    assert _plan_video(job(tmp_path), Source("/in/a.mkv", "a.mkv", FileIdentity(1, "1")), wide).picture.width == 8192
+
+
+def test_a_source_whose_probing_killed_its_worker_fails_alone() -> None:
+    with pytest.raises(SourceError, match="killed the worker"):
+        _probe_in(None)
+
+
+def test_shards_are_as_long_as_asked_for(tmp_path: Path) -> None:
+    plan = planned(job(tmp_path, shard_seconds="2.5"), "talk.mkv")
+    assert [shard.range.start for shard in plan.shards] == [None, 2500, 5000, 7500]
+    assert plan.shards[0].probe.time_base == Fraction(1, 1000)
