@@ -9,7 +9,7 @@ from storage.finishing import FinishingOrder, finish_video
 from storage.store import Store
 
 
-@ray.remote(num_cpus=0.05, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
+@ray.remote(num_cpus=0.1, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
 def finish_remotely(order: FinishingOrder, store: Store) -> tuple[str, list[str]]:
     """Finish a video; returns (why it could not be, or an empty string; what a person should know of it)."""
     try:

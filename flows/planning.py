@@ -25,7 +25,7 @@ from storage.probe import VideoProbe, probe_video
 from storage.shards import plan_shards
 from storage.store import Store, join
 
-_PROBE_CPUS = 0.05
+_PROBE_CPUS = 0.25
 """Share of a core: probing waits for storage more than it computes."""
 
 
