@@ -25,6 +25,9 @@ SECONDS = 4
 _FACE_CENTRE = np.array([224.0, 116.0])
 """Of the portrait's face, pixels of the 512 x 512 photograph."""
 
+_TILE = 400
+"""Side of one face in the before-and-after picture, pixels."""
+
 _PORTRAITS = ((0.75, (172, 100)), (1.35, (480, 165)))
 """(scale of the photograph, place of the face in the frame): a face for Expert-T and one for Expert-F."""
 
@@ -41,7 +44,9 @@ def run_demo(folder: Path, console: Console) -> None:
     clip, out = folder / "clip.mp4", folder / "restored"
     if not clip.exists():
         make_clip(clip)
-    config = load_config(None, {"sources": [str(clip)], "out": str(out), "compare": True, "preset": "veryfast"})
+    config = load_config(
+        None, {"sources": [str(clip)], "out": str(out), "compare": True, "preset": "veryfast", "shard_seconds": 1}
+    )
     job, outcome = restore(config, console)
     if outcome.failed:
         raise FacemillError(next(iter(outcome.failed.values())))
@@ -125,10 +130,26 @@ def _sound(seconds: float) -> list[AudioFrame]:
 
 
 def before_and_after(compare: Path, seconds: float, target: Path) -> None:
-    """Save one frame of a comparison video as a PNG."""
+    """Save the faces of one frame of the demonstration's comparison as a PNG: each scaled only, then restored.
+
+    Args:
+        compare: the comparison video of the clip at scale 2.
+        seconds: time of the frame; a later one than the last raises UsageError.
+    """
     with av.open(str(compare)) as container:
-        stream = container.streams.video[0]
-        for frame in container.decode(stream):
+        for frame in container.decode(container.streams.video[0]):
             if frame.time is not None and frame.time >= seconds:
-                cv2.imwrite(str(target), frame.to_ndarray(format="bgr24"))
+                cv2.imwrite(str(target), _face_tiles(frame.to_ndarray(format="bgr24")))
                 return
+    raise UsageError(f"{compare} has no frame at {seconds:g} s")
+
+
+def _face_tiles(compared: np.ndarray) -> np.ndarray:
+    """The two faces of a comparison frame, (H, W, 3) uint8, cut out of both of its halves, side by side."""
+    halves = compared[:, : 2 * SIZE[0]], compared[:, -2 * SIZE[0] :]
+    tiles = []
+    for scale, (x, y) in _PORTRAITS:
+        reach = round(150 * scale)
+        rows, columns = slice(max(0, 2 * y - reach), 2 * y + reach), slice(2 * x - reach, 2 * x + reach)
+        tiles += [cv2.resize(half[rows, columns], (_TILE, _TILE), interpolation=cv2.INTER_CUBIC) for half in halves]
+    return np.hstack(tiles)

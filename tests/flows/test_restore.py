@@ -249,8 +249,10 @@ def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:
     assert {row["video"]: row["status"] for row in rows} == {"deep/a.mp4": "done", "broken.mkv": "failed"}
 
 
-def test_a_frame_of_the_comparison_can_be_saved_as_a_picture(run: FinishedRun, tmp_path: Path) -> None:
+def test_before_and_after_shows_both_faces_both_ways(run: FinishedRun, tmp_path: Path) -> None:
     before_and_after(run.out / "face.compare.mp4", 0.2, tmp_path / "picture.png")
     picture = cv2.imread(str(tmp_path / "picture.png"))
     assert picture is not None
-    assert picture.shape == (720, 2 * 1280 + 8, 3)
+    assert picture.shape == (400, 4 * 400, 3)
+    for before, after in ((picture[:, :400], picture[:, 400:800]), (picture[:, 800:1200], picture[:, 1200:])):
+        assert 0.5 < np.abs(before.astype(int) - after).mean() < 20
