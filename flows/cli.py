@@ -60,9 +60,9 @@ def restore(
     w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
     w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
     w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,
-    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over.", "X")] = None,
+    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over. Default 100.", "X")] = None,
     hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass. Default 0.06.", "X")] = None,
-    shard_seconds: Annotated[str | None, _flag("Length of a shard. Default 4.", "S")] = None,
+    shard_seconds: Annotated[str | None, _flag("Length of a shard in seconds. Default 4.", "S")] = None,
     ray_address: Annotated[str | None, _flag("Ray cluster to join; without it Ray starts here.", "ADDR")] = None,
     device: Annotated[str | None, _flag("auto, cpu or cuda. Default auto.", "NAME")] = None,
     detectors: Annotated[str | None, _flag("Size of the FaceDetector pool.", "N")] = None,
@@ -85,8 +85,11 @@ def restore(
     except KeyboardInterrupt:
         typer.echo("facemill: interrupted. Run the same command again to finish the job", err=True)
         raise typer.Exit(130) from None
+    say = Console(markup=False, highlight=False, soft_wrap=True).print
+    for video, reason in sorted(outcome.failed.items()):
+        say(f"failed: {video}: {reason}")
     told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
-    Console(markup=False, highlight=False, soft_wrap=True).print(told)
+    say(told)
     if outcome.failed:
         raise typer.Exit(1)
 

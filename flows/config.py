@@ -60,7 +60,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
-        if self.size is not None and "scale" in self.model_fields_set and self.scale != 2:
+        if self.size is not None and "scale" in self.model_fields_set:
             raise ValueError("scale and size exclude each other: give one of them")
         return self
 

@@ -65,17 +65,17 @@ def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
         raise UsageError("no source given. Name at least one file, folder, glob, s3:// prefix or list file")
     found: dict[str, Source] = {}
     for argument in arguments:
-        for source in _expand(argument, store):
+        expanded = _expand(argument, store)
+        if not expanded:
+            looked_for = ", ".join(sorted(VIDEO_SUFFIXES))
+            raise SourceError(f"no video found in {argument}. Looked for files ending in {looked_for}")
+        for source in expanded:
             other = found.setdefault(source.relative_path, source)
             if other.url != source.url:
                 raise UsageError(
                     f"two sources would both become {source.relative_path}: {other.url} and {source.url}. "
                     "Restore them in two runs with two destinations"
                 )
-    if not found:
-        raise SourceError(
-            f"no video found in {', '.join(arguments)}. Looked for files ending in {', '.join(sorted(VIDEO_SUFFIXES))}"
-        )
     return [found[path] for path in sorted(found)]
 
 

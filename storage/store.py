@@ -219,10 +219,16 @@ class Store:
         existed = is_remote(url) or Path(self.filesystem(url)[1]).exists()
         with storage_errors_as(DestinationError, url):
             if not existed:
-                os.makedirs(self.filesystem(url)[1])
+                self._make_folder(url)
             filesystem, path = self.filesystem(probe)
             filesystem.pipe_file(path, b"facemill")
             filesystem.rm_file(path)
+
+    def _make_folder(self, url: str) -> None:
+        try:
+            os.makedirs(self.filesystem(url)[1])
+        except FileNotFoundError as error:  # what a filesystem without room for folders answers, such as /proc
+            raise DestinationError(f"{url}: the folder cannot be created here. Choose another place") from error
 
 
 def _is_folder(name: str, told: dict[str, Any]) -> bool:

@@ -59,7 +59,8 @@ def test_out_that_is_a_file(capsys, monkeypatch, source: Path, tmp_path: Path) -
 
 
 def test_out_that_cannot_be_written(capsys, monkeypatch, source: Path) -> None:  # type: ignore[no-untyped-def]
-    assert "/proc/facemill" in refused(capsys, monkeypatch, "restore", source, "--out", "/proc/facemill")
+    told = refused(capsys, monkeypatch, "restore", source, "--out", "/proc/facemill")
+    assert told == "facemill: /proc/facemill: the folder cannot be created here. Choose another place"
 
 
 @pytest.mark.parametrize(
@@ -117,3 +118,11 @@ def test_a_record_that_cannot_be_kept_is_told_in_one_line(capsys, monkeypatch, s
     (tmp_path / "out" / "_facemill").write_text("a file where a folder belongs")
     told = refused(capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", "--experts", "none")
     assert "a part of this path is a file" in told
+
+
+def test_an_empty_folder_among_good_sources_is_not_passed_over(
+    capsys, monkeypatch, source: Path, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "empty").mkdir()
+    told = refused(capsys, monkeypatch, "restore", source, tmp_path / "empty", "--out", tmp_path / "out")
+    assert told.startswith(f"facemill: no video found in {tmp_path / 'empty'}")
