@@ -71,7 +71,8 @@ class FrameCompositor:
         shard = work.shard
         losses = ReadingLosses()
         summary = self._commit_segments(work, losses)
-        rows = [_face_row(face, work, self._size) for face in work.faces]
+        placement = Placement.of(shard.probe, output_picture(shard.probe, self._size))
+        rows = [_face_row(face, shard, placement) for face in work.faces]
         self._store.commit_bytes(write_faces_part(rows), self._area.faces(shard))
         receipt = Receipt(
             video=shard.source.key,
@@ -164,11 +165,9 @@ class FrameCompositor:
             blend_patch(planes, patch_planes, rect, placement.crop_to_result_box(face.box), placement.chroma_step)
 
 
-def _face_row(face: FaceInFrame, work: ShardWork, size: SizeSettings) -> FacePartRow:
+def _face_row(face: FaceInFrame, shard: Shard, placement: Placement) -> FacePartRow:
     """The manifest's account of one face in one frame."""
-    shard: Shard = work.shard
     restored = face.crop_index >= 0
-    placement = Placement.of(shard.probe, output_picture(shard.probe, size))
     altered: Rect | None = placement.result_rect(face.crop) if restored else None
     return {
         "video": shard.source.relative_path,
