@@ -49,7 +49,7 @@ class DegradationRanges:
 
 
 BLURRED_FACES = DegradationRanges(
-    clean_share=0.12,
+    clean_share=0.2,
     blur_share=0.85,
     blur_sigma=(0.3, 2.4),
     resize_share=0.25,
@@ -64,7 +64,7 @@ BLURRED_FACES = DegradationRanges(
 """Expert-T's range. Both reference conditions lie inside: medium (1.0, 4, CRF 28), hard (2.0, 8, CRF 35)."""
 
 SHARPER_FACES = DegradationRanges(
-    clean_share=0.18,
+    clean_share=0.3,
     blur_share=0.8,
     blur_sigma=(0.2, 1.7),
     resize_share=0.25,
