@@ -13,21 +13,31 @@ from actors.routing import Decision
 from actors.work import ShardWork, from_table, to_table
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
+from weights import DEFAULT_FIDELITY
 
 
 class ExpertRestorer:
     """Ray actor: rows in, the same rows out with this expert's crops replaced by patches at the result's scale."""
 
-    def __init__(self, expert: Decision, size: SizeSettings, *, device: str = "cpu", threads: int = 1) -> None:
+    def __init__(
+        self,
+        expert: Decision,
+        size: SizeSettings,
+        fidelity: float = DEFAULT_FIDELITY,
+        *,
+        device: str = "cpu",
+        threads: int = 1,
+    ) -> None:
         # In the actor only: the driver need not wait for torch.
         import torch
 
-        from actors.experts import load_expert
+        from actors.experts import ExpertName, load_expert
 
         torch.set_num_threads(threads)
         self._routed_here = expert
         self._size = size
-        self._expert = load_expert("expert_f" if expert is Decision.EXPERT_F else "expert_t", device=device)
+        name: ExpertName = "expert_f" if expert is Decision.EXPERT_F else "expert_t"
+        self._expert = load_expert(name, device=device, fidelity=fidelity)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):

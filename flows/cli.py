@@ -11,7 +11,7 @@ from rich.console import Console
 
 from flows.config import load_config
 from storage.errors import FacemillError
-from weights.registry import WeightsError
+from weights import DEFAULT_FIDELITY, WeightsError
 
 app = typer.Typer(
     help="Restore the faces in archives of video, and nothing else in them.",
@@ -57,6 +57,9 @@ def restore(
     min_face: Annotated[str | None, _flag("Narrowest face that is searched for, pixels. Default 32.", "N")] = None,
     score: Annotated[str | None, _flag("Lowest detector score that counts as a face. Default 0.9.", "X")] = None,
     experts: Annotated[str | None, _flag("Experts that restore: both, t, f or none. Default both.", "NAME")] = None,
+    fidelity: Annotated[
+        str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY}.", "X")
+    ] = None,
     w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
     w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
     w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,

@@ -18,6 +18,7 @@ from storage.catalogue import Source
 from storage.encoding import EncodeSettings, SizeSettings
 from storage.errors import UsageError
 from storage.receipts import VARIANTS, Variant
+from weights import DEFAULT_FIDELITY
 
 Part = TypeVar("Part", bound=BaseModel)
 
@@ -47,6 +48,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """Folder or `s3://` prefix that takes the results."""
     experts: Literal["both", "t", "f", "none"] = "both"
     """Experts that restore; `none` composites nothing."""
+    fidelity: float = Field(DEFAULT_FIDELITY, ge=0, le=1)
+    """Which set of weights the experts use: 1 is `faithful`, 0 is `natural`, in between both are mixed."""
     baseline: bool = False
     """Also write each video only scaled."""
     compare: bool = False
@@ -104,13 +107,14 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
         """16 hex digits: the same inputs, settings that results depend on, and weights are the same job.
 
         Args:
-            weights: expert -> sha256 of its weights file.
+            weights: registered name of each set of weights in use -> sha256 of its file.
         """
         told = {
             "version": _PIXELS_VERSION,
             "sources": sorted(source.key for source in sources),
             "weights": dict(sorted(weights.items())),
             "experts": self.experts,
+            "fidelity": self.fidelity,
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{

@@ -60,6 +60,7 @@ class Driver:
             codec=self._job.config.codec,
             variants=self._job.config.variants,
             weights=self._job.weights,
+            fidelity=self._job.config.fidelity,
         )
         self._assembling[finish_remotely.remote(order, self._job.store)] = plan
 

@@ -6,13 +6,12 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from actors.routing import Decision
 from flows.config import JobConfig
 from storage.catalogue import Source, find_sources, searched_folders
 from storage.errors import UsageError
 from storage.receipts import WorkArea
 from storage.store import Store, is_remote, join
-from weights.registry import find_weights, verify_weights
+from weights import find_weights, verify_weights, weight_sets
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class Job:
     out: str
     """Absolute path or `s3://` URL that takes the results."""
     weights: tuple[tuple[str, str], ...]
-    """(expert, sha256 of its weights)."""
+    """(registered name, sha256) of every set of weights in use."""
     name: str
     """16 hex digits: see `JobConfig.job_id`."""
 
@@ -50,7 +49,7 @@ def open_job(config: JobConfig) -> Job:
     out = config.out if is_remote(config.out) else os.path.abspath(os.path.expanduser(config.out))
     _refuse_searched(out, config.sources)
     _refuse_sources(out, sources)
-    weights = {expert.value: _verified_sha256(expert) for expert in sorted(config.active_experts)}
+    weights = _verified_weights(config)
     store.check_writable(out)
     name = config.job_id(sources, weights)
     return Job(config, store, tuple(sources), out, tuple(weights.items()), name)
@@ -75,7 +74,10 @@ def _refuse_sources(out: str, sources: Sequence[Source]) -> None:
             raise UsageError(f"--out {out} would write over the source {over}. Choose another folder")
 
 
-def _verified_sha256(expert: Decision) -> str:
-    entry = find_weights(expert.value)
-    verify_weights(entry)
-    return entry.sha256
+def _verified_weights(config: JobConfig) -> dict[str, str]:
+    """Registered name -> sha256 of the sets of weights that the job's experts are made of."""
+    names = [name for expert in sorted(config.active_experts) for name in weight_sets(expert.value, config.fidelity)]
+    entries = [find_weights(name) for name in names]
+    for entry in entries:
+        verify_weights(entry)
+    return {entry.name: entry.sha256 for entry in entries}

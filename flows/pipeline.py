@@ -70,9 +70,9 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     detector = (job.store, config.detection, config.routing, size, experts)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     if Decision.EXPERT_F in experts:
-        rows = add(rows, ExpertRestorer, pools.experts_f, (Decision.EXPERT_F, size), on_device=True)
+        rows = add(rows, ExpertRestorer, pools.experts_f, (Decision.EXPERT_F, size, config.fidelity), on_device=True)
     if Decision.EXPERT_T in experts:
-        rows = add(rows, ExpertRestorer, pools.experts_t, (Decision.EXPERT_T, size), on_device=True)
+        rows = add(rows, ExpertRestorer, pools.experts_t, (Decision.EXPERT_T, size, config.fidelity), on_device=True)
     compositor = (job.store, job.area, size, config.encode, config.variants)
     return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 

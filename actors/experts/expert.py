@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from actors.experts.checkpoint import network_from_file
-from weights import find_weights, sha256_of, verify_weights
+from actors.experts.checkpoint import network_between, network_from_file
+from weights import DEFAULT_FIDELITY, find_weights, mixed_sha256, sha256_of, verify_weights, weight_sets
 
 EXPERT_SCALE = 4
 """Enlargement per side."""
@@ -35,7 +35,7 @@ class Expert:
 
     Attributes:
         name: "expert_t" or "expert_f".
-        sha256: of the weights file, 64 hex digits; it is part of a job's identity.
+        sha256: 64 hex digits that identify the weights: of the file, or of both sets and the fidelity.
     """
 
     def __init__(self, name: ExpertName, network: nn.Module, sha256: str, *, device: str = "cpu") -> None:
@@ -101,21 +101,34 @@ class Expert:
         return restored
 
 
-def load_expert(name: ExpertName, *, device: str = "cpu", weights_path: Path | None = None) -> Expert:
+def load_expert(
+    name: ExpertName, *, device: str = "cpu", fidelity: float = DEFAULT_FIDELITY, weights_path: Path | None = None
+) -> Expert:
     """Load an expert.
 
     Args:
         name: which route it serves.
         device: a torch device, "cpu", "cuda", "cuda:1" ...
-        weights_path: a .safetensors file to use instead of the registered one; it is then taken as it is,
-            whatever its hash, but must fit an architecture that facemill knows.
+        fidelity: 0 to 1: which of its two sets of weights it is, or how much of each (:mod:`weights.fidelity`).
+        weights_path: a .safetensors file to use instead of the registered sets; it is then taken as it is, whatever
+            its hash and the fidelity, but must fit an architecture that facemill knows.
 
     Raises:
         WeightsError: the weights are not registered, absent, changed, or do not fit.
+        ValueError: the fidelity is outside of 0 to 1.
     """
-    path = verify_weights(find_weights(name)) if weights_path is None else weights_path
-    network = network_from_file(path, scale=EXPERT_SCALE)
-    return Expert(name, network, sha256_of(path), device=device)
+    if weights_path is not None:
+        network = network_from_file(weights_path, scale=EXPERT_SCALE)
+        return Expert(name, network, sha256_of(weights_path), device=device)
+    entries = {set_name: find_weights(set_name) for set_name in weight_sets(name, fidelity)}
+    paths = [verify_weights(entry) for entry in entries.values()]
+    if len(paths) == 1:
+        network = network_from_file(paths[0], scale=EXPERT_SCALE)
+    else:
+        faithful, natural = paths
+        network = network_between(faithful, natural, fidelity, scale=EXPERT_SCALE)
+    sha256 = mixed_sha256({set_name: entry.sha256 for set_name, entry in entries.items()}, fidelity)
+    return Expert(name, network, sha256, device=device)
 
 
 def bucket_size(height: int, width: int) -> tuple[int, int]:

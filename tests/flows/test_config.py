@@ -53,6 +53,7 @@ def test_keys_may_be_written_with_dashes(tmp_path: Path) -> None:
         ({"crf": "60"}, "--crf: '60' is not allowed; a number from 0 to 51"),
         ({"detect_every": "0"}, "--detect-every: '0' is not allowed; a whole number from 1 to 250"),
         ({"size": "big"}, "--size: 'big' is not allowed; write WxH in pixels, such as 1920x1080"),
+        ({"fidelity": "2"}, "--fidelity: '2' is not allowed; a number from 0 to 1"),
         ({"score": "high"}, "--score: 'high' is not allowed; a number from 0.5 to 1.0"),
     ],
 )
@@ -96,6 +97,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         {"compare": True},
         {"experts": "t"},
         {"min_face": "40"},
+        {"fidelity": "0.25"},
         {"shard_seconds": "9"},
     ],
 )
@@ -112,7 +114,7 @@ def test_another_version_of_a_source_or_of_weights_is_another_job() -> None:
     config = load_config(None, GIVEN)
     touched = [Source("/in/a.mp4", "a.mp4", FileIdentity(10, "2"))]
     assert config.job_id(touched, {}) != config.job_id(SOURCES, {})
-    assert config.job_id(SOURCES, {"expert_t": "ab"}) != config.job_id(SOURCES, {"expert_t": "cd"})
+    assert config.job_id(SOURCES, {"expert_t_faithful": "ab"}) != config.job_id(SOURCES, {"expert_t_faithful": "cd"})
 
 
 def test_shards_are_cut_by_exact_fractions() -> None:

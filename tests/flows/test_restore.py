@@ -20,6 +20,7 @@ from flows.demo import before_and_after, make_clip
 from storage.manifest import FACES_SCHEMA, SHARDS_SCHEMA, VIDEOS_SCHEMA
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, make_video
+from weights import DEFAULT_FIDELITY
 
 FACE_FRAMES = 12
 
@@ -196,7 +197,10 @@ def test_the_manifest_has_the_documented_columns_and_adds_up(run: FinishedRun) -
         assert sum(row["frames"] for row in shards if row["video"] == video) == len(pts)
         assert videos[video]["frames_not_decoded"] == 0
     assert videos["face.mp4"]["faces_restored"] == 2 * FACE_FRAMES
-    assert set(dict(videos["face.mp4"]["weights"])) == {"expert_t", "expert_f"}
+    assert set(dict(videos["face.mp4"]["weights"])) == {
+        f"expert_{expert}_{name}" for expert in "tf" for name in ("faithful", "natural")
+    }
+    assert videos["face.mp4"]["fidelity"] == DEFAULT_FIDELITY
 
 
 def test_progress_is_told_in_lines_when_nobody_watches(run: FinishedRun) -> None:

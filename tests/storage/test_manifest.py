@@ -115,7 +115,12 @@ def test_a_video_row_comes_back_as_written(area: WorkArea) -> None:
     assert read_video_row(area, SOURCE, Store()) is None
     row = done_video_row(
         SOURCE,
-        {"output": "deep/a.mp4", "frames": 25, "streams_left_out": ["3:data:"], "weights": [("expert_t", "0" * 64)]},
+        {
+            "output": "deep/a.mp4",
+            "frames": 25,
+            "streams_left_out": ["3:data:"],
+            "weights": [("expert_t_faithful", "0" * 64)],
+        },
     )
     commit_part(area, SOURCE, "videos", [row], Store())
     found = read_video_row(area, SOURCE, Store())

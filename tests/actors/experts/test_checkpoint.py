@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from actors.experts.checkpoint import network_from_file
+from actors.experts.checkpoint import network_between, network_from_file
 from actors.experts.transformer import ChannelAttention, TransformerExpert, WindowAttention
 from weights import WeightsError
 
@@ -88,6 +88,48 @@ def test_a_truncated_file_is_refused(weights_file: Path) -> None:
     weights_file.write_bytes(content[: len(content) // 2])
     with pytest.raises(WeightsError, match="truncated"):
         network_from_file(weights_file, scale=4)
+
+
+@pytest.fixture
+def natural_file(weights_file: Path) -> Path:
+    """Another set of the network in `weights_file`."""
+    path = weights_file.with_name("natural.safetensors")
+    generator = torch.Generator().manual_seed(3)
+    save_file(
+        {key: value + torch.randn(value.shape, generator=generator) for key, value in load_file(weights_file).items()},
+        path,
+    )
+    return path
+
+
+@pytest.mark.parametrize("fidelity", [1.0, 0.0])
+def test_the_ends_of_fidelity_are_the_sets_to_the_bit(weights_file: Path, natural_file: Path, fidelity: float) -> None:
+    found = network_between(weights_file, natural_file, fidelity, scale=4).state_dict()
+    for key, value in load_file(weights_file if fidelity else natural_file).items():
+        assert torch.equal(found[key], value), key
+
+
+def test_between_the_ends_every_parameter_is_interpolated(weights_file: Path, natural_file: Path) -> None:
+    found = network_between(weights_file, natural_file, 0.25, scale=4).state_dict()
+    faithful, natural = load_file(weights_file), load_file(natural_file)
+    for key, value in found.items():
+        torch.testing.assert_close(value, 0.25 * faithful[key] + 0.75 * natural[key])
+
+
+def test_equal_sets_give_themselves_at_any_fidelity(weights_file: Path) -> None:
+    found = network_between(weights_file, weights_file, 0.3, scale=4).state_dict()
+    for key, value in load_file(weights_file).items():
+        assert torch.equal(found[key], value), key
+
+
+def test_sets_of_two_networks_are_refused_with_both_files(tmp_path: Path) -> None:
+    paths = [tmp_path / "faithful.safetensors", tmp_path / "natural.safetensors"]
+    for path, groups in zip(paths, (1, 2), strict=True):
+        save_file(TransformerExpert(channels=16, groups=groups, heads=2, hidden=16).state_dict(), path)
+    with pytest.raises(
+        WeightsError, match=r"faithful\.safetensors and .*natural\.safetensors are not sets of one network"
+    ):
+        network_between(*paths, 0.5, scale=4)
 
 
 class Payload:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from actors.experts import EXPERT_SCALE, Expert, WeightsError, load_expert
 from actors.experts.expert import bucket_size, pad_to_bucket
-from weights import sha256_of
+from weights import mixed_sha256, read_registry, sha256_of
 
 MakeCrop = Callable[..., NDArray[np.uint8]]
 SIZES = [(16, 16), (33, 21), (24, 40), (33, 21), (40, 40), (17, 31)]
@@ -127,6 +127,16 @@ def test_weights_by_path_are_loaded_with_their_hash(weights_file: Path, crop: Ma
     assert expert.name == "expert_f"
     assert expert.sha256 == sha256_of(weights_file)
     assert expert.restore([crop(16, 24)])[0].shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize(("fidelity", "name"), [(1, "expert_t_faithful"), (0, "expert_t_natural")])
+def test_an_end_of_fidelity_is_identified_by_its_file(fidelity: float, name: str) -> None:
+    assert load_expert("expert_t", fidelity=fidelity).sha256 == read_registry()[name].sha256
+
+
+def test_a_mixture_is_identified_by_both_sets_and_the_fidelity() -> None:
+    sets = {name: read_registry()[name].sha256 for name in ("expert_f_faithful", "expert_f_natural")}
+    assert load_expert("expert_f", fidelity=0.25).sha256 == mixed_sha256(sets, 0.25)
 
 
 def test_absent_weights_are_named(tmp_path: Path) -> None:
