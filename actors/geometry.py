@@ -172,3 +172,21 @@ def rotate_landmarks(landmarks: Landmarks, turns: int, width: float, height: flo
         landmarks = tuple((y, width - x) for x, y in landmarks)
         width, height = height, width
     return landmarks
+
+
+def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
+    """The turn, scale and shift that brings points nearest to others in the least-squares sense (Umeyama, 1991).
+
+    Args:
+        source_xy, target_xy: (N, 2), N at least 2, not all equal.
+
+    Returns:
+        (2, 3) float64 matrix M with target ~ M[:, :2] @ source + M[:, 2]; it never mirrors.
+    """
+    source, target = np.asarray(source_xy, np.float64), np.asarray(target_xy, np.float64)
+    # In complex numbers a similarity is z -> a z + b, and least squares has one unknown factor.
+    start, end = source @ (1, 1j), target @ (1, 1j)
+    centred = start - start.mean()
+    factor = np.vdot(centred, end - end.mean()) / np.vdot(centred, centred).real
+    shift = end.mean() - factor * start.mean()
+    return np.array([[factor.real, -factor.imag, shift.real], [factor.imag, factor.real, shift.imag]])

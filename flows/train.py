@@ -19,15 +19,32 @@ import torch
 import typer
 from torch import nn
 
+from actors.experts.checkpoint import network_from_file
 from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
+from flows.perception.lpips import load_lpips
+from flows.perception.sface import load_sface
+from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
-from flows.training.loop import LoopSettings, Loss, Training, TrainingFiles
-from flows.training.losses import faithful_loss_f, faithful_loss_t
-from flows.training.pairs import PairRecipe
+from flows.training.loop import LoopSettings, Training, TrainingFiles
+from flows.training.losses import Loss, NaturalLoss, Perception, faithful_loss_f, faithful_loss_t
+from flows.training.pairs import SCALE, PairRecipe
 from flows.training.portraits import FaceCache, draw_weights, read_portraits
 from flows.training.validation import Score, validation_samples
 from storage.errors import UsageError
+from weights import find_weights, verify_weights
+
+Stage = Literal["faithful", "natural"]
+
+
+@dataclass(frozen=True)
+class StageDefaults:
+    """What the options of a stage are when they are not given; they mean what they mean in :func:`train`."""
+
+    steps: int
+    batch: int
+    patch: int
+    rate: float
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class Curriculum:
     Attributes:
         network: makes the untrained network.
         recipe: the faces and their degradations.
-        loss: what it minimises.
+        loss: what its faithful stage minimises.
         validation_width: of the degraded validation faces, px: the middle of what the router sends it.
     """
 
@@ -52,6 +69,11 @@ CURRICULA = {
     "f": Curriculum(FrequencyExpert, PairRecipe(SHARPER_FACES, (80, 150)), faithful_loss_f, 110),
 }
 
+DEFAULTS: dict[Stage, StageDefaults] = {
+    "faithful": StageDefaults(steps=20_000, batch=8, patch=32, rate=1e-3),
+    "natural": StageDefaults(steps=6_000, batch=4, patch=64, rate=2e-4),
+}
+
 PATCH_MULTIPLE = 8
 """Sides of a patch are multiples of this many px: Expert-T's windows."""
 
@@ -62,11 +84,28 @@ def train(
     out: Annotated[
         Path, typer.Option(help="The weights to write (.safetensors); state and curve go into training/ there.")
     ],
-    steps: Annotated[int, typer.Option(help="Optimizer steps in all, earlier runs included.")] = 20_000,
+    stage: Annotated[
+        Stage, typer.Option(help="faithful: the right pixels. natural: tuned on from there for what people see.")
+    ] = "faithful",
+    begin: Annotated[
+        Path | None,
+        typer.Option(help="Weights that a training begins with; natural: the registered faithful ones."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, natural 6000.")
+    ] = None,
     minutes: Annotated[float | None, typer.Option(help="End this run, and the schedule, after so many.")] = None,
-    batch: Annotated[int, typer.Option(help="Patches a step.")] = 8,
-    patch: Annotated[int, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8.")] = 32,
-    rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, natural 4.")] = None,
+    patch: Annotated[
+        int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
+    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.1,
+    vgg: Annotated[float, typer.Option(help="Natural: weight of LPIPS with VGG-16.")] = 0.05,
+    identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine.")] = 0.05,
+    adversary: Annotated[
+        float, typer.Option(help="Natural: the critic's push, as a share of all other losses'; 0 for none.")
+    ] = 0.1,
     seed: Annotated[int, typer.Option(help="Of weights, data and noise.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads for the network.")] = 1,
@@ -82,9 +121,12 @@ def train(
 
     Raises:
         storage.errors.UsageError: an option has a value that cannot be trained with.
+        weights.WeightsError: ``begin``, or a network that the natural loss asks, cannot be used.
         flows.training.portraits.DataError: the folder holds no usable faces.
         flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
     """
+    default = DEFAULTS[stage]
+    patch = default.patch if patch is None else patch
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     torch.set_num_threads(threads)
@@ -93,34 +135,61 @@ def train(
     cache = cache or Path(tempfile.gettempdir()) / "facemill-faces"
     training_portraits, held_out = read_portraits(data, "train"), read_portraits(data, "val")
     settings = LoopSettings(
-        steps=steps,
+        steps=default.steps if steps is None else steps,
         minutes=minutes,
-        batch=batch,
-        peak_rate=rate,
+        batch=default.batch if batch is None else batch,
+        peak_rate=default.rate if rate is None else rate,
         seed=seed,
         workers=workers,
         validate_every=validate_every,
     )
-    curriculum = CURRICULA[expert]
+    curriculum, files, target = CURRICULA[expert], TrainingFiles.beside(out), torch.device(device)
+    loss, recipe, perception, critic = curriculum.loss, curriculum.recipe, None, None
     network = curriculum.network()
+    if stage == "natural":
+        perception = load_perception(target)
+        loss = NaturalLoss(curriculum.loss, perception, alex, vgg, identity)
+        # Views large enough for a whole face: the recogniser needs one.
+        recipe = replace(recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
+        if adversary > 0:
+            critic = Adversary(PatchCritic().to(target), share=adversary, rate=settings.peak_rate)
+        begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
+    if begin is not None and not files.state.is_file():
+        network = network_from_file(begin, scale=SCALE).train()
     training = Training(
         expert,
         network,
-        curriculum.loss,
+        loss,
         settings,
-        TrainingFiles.beside(out),
-        device=torch.device(device),
+        files,
+        device=target,
         report=typer.echo,
+        adversary=critic,
+        perception=perception,
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
-    typer.echo(f"expert {expert}: {parameters:,} parameters, {len(training_portraits)} faces")
+    typer.echo(f"expert {expert}, {stage}: {parameters:,} parameters, {len(training_portraits)} faces")
     faces = FaceCache(training_portraits, cache)
     samples = validation_samples(
         FaceCache(held_out, cache), curriculum.validation_width, (CLEAN, MEDIUM, HARD), limit=validation_faces
     )
-    recipe = replace(curriculum.recipe, patch=patch, tile=max(curriculum.recipe.tile, patch))
+    recipe = replace(recipe, patch=patch, tile=max(recipe.tile, patch))
     with _stopped_by_signals(training):
         return training.run(faces, draw_weights(training_portraits), recipe, samples)
+
+
+def load_perception(device: torch.device) -> Perception:
+    """The networks that the natural loss asks, as `facemill weights pull` fetched them.
+
+    Raises:
+        weights.WeightsError: one is not here, or is not what it should be.
+    """
+    paths = {name: verify_weights(find_weights(name)) for name in ("lpips_alex", "lpips_vgg", "sface")}
+    return Perception(
+        load_lpips("alex", paths["lpips_alex"]).to(device),
+        load_lpips("vgg", paths["lpips_vgg"]).to(device),
+        load_sface(paths["sface"]).to(device),
+    )
 
 
 @contextmanager

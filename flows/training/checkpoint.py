@@ -2,8 +2,8 @@
 
 One safetensors file holds, for every parameter, ``weights.*`` (float32), ``average.*`` (float16, the EMA),
 and AdamW's ``first.*`` and ``second.*`` moments (bfloat16: they need range, not precision). Its header
-carries the counters as JSON. So an expert of half a million parameters is 5 MB. It is written under a
-temporary name and renamed: a killed training leaves the last whole state.
+carries the counters as JSON. An adversary's critic follows as ``critic.*``. So an expert of half a million
+parameters is 5 MB. It is written under a temporary name and renamed: a killed training leaves the last whole state.
 """
 
 from __future__ import annotations
@@ -59,7 +59,12 @@ def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, st
 
 
 def save_state(
-    path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer, progress: Progress
+    path: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    critic: nn.Module | None = None,
 ) -> None:
     """Write the state of a training."""
     averages = dict(average.named_parameters())
@@ -71,11 +76,19 @@ def save_state(
         if moments:
             tensors[f"first.{name}"] = moments["exp_avg"].bfloat16().cpu()
             tensors[f"second.{name}"] = moments["exp_avg_sq"].bfloat16().cpu()
+    if critic is not None:
+        tensors |= {f"critic.{name}": value.cpu() for name, value in critic.state_dict().items()}
     write_tensors(tensors, path, {_HEADER: json.dumps(asdict(progress))})
 
 
-def load_state(path: Path, network: nn.Module, average: nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-    """Put a saved state into freshly made objects, in place.
+def load_state(
+    path: Path,
+    network: nn.Module,
+    average: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    critic: nn.Module | None = None,
+) -> Progress:
+    """Put a saved state into freshly made objects, in place; a critic's optimizer starts anew.
 
     Raises:
         CheckpointError: the file is not a training state, is truncated, or belongs to another architecture.
@@ -103,4 +116,11 @@ def load_state(path: Path, network: nn.Module, average: nn.Module, optimizer: to
                 "exp_avg": tensors[f"first.{name}"].to(parameter),
                 "exp_avg_sq": tensors[f"second.{name}"].to(parameter),
             }
+    if critic is not None:
+        prefix = "critic."
+        state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        try:
+            critic.load_state_dict(state)
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: its critic does not fit ({error})") from error
     return progress

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from actors.experts import Expert, ExpertName
 from flows.training.checkpoint import Progress, load_state, save_state, write_tensors
+from flows.training.critic import Adversary
+from flows.training.losses import Batch, Loss, Perception
 from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
-from flows.training.validation import Sample, Score, score
+from flows.training.validation import FIGURES, Sample, Score, score
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 Report = Callable[[str], None]
 
 
@@ -127,8 +128,8 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
             mean.lerp_(parameter, 1 - decay)
 
 
-class PairBatches(IterableDataset[tuple[Tensor, Tensor]]):
-    """Endless batches (N, 3, P, P) and (N, 3, 4P, 4P) in [0, 1]; each worker process has its own stream."""
+class PairBatches(IterableDataset[Batch]):
+    """Endless batches; each worker process has its own stream."""
 
     def __init__(
         self,
@@ -140,13 +141,14 @@ class PairBatches(IterableDataset[tuple[Tensor, Tensor]]):
     ) -> None:
         self.faces, self.weights, self.recipe, self.batch, self.seed = faces, weights, recipe, batch, seed
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         worker = get_worker_info()
         seed = (*self.seed, 0 if worker is None else worker.id)
         stream = pair_stream(self.faces, self.weights, self.recipe, seed)
         while True:
             pairs: list[Pair] = [next(stream) for _ in range(self.batch)]
-            yield to_tensor([p.patch_lr for p in pairs]), to_tensor([p.patch_hr for p in pairs])
+            landmarks = torch.from_numpy(np.stack([pair.landmarks_xy for pair in pairs]))
+            yield Batch(to_tensor([p.patch_lr for p in pairs]), to_tensor([p.patch_hr for p in pairs]), landmarks)
 
 
 class Training:
@@ -162,7 +164,10 @@ class Training:
         *,
         device: torch.device,
         report: Report,
+        adversary: Adversary | None = None,
+        perception: Perception | None = None,
     ) -> None:
+        self.adversary, self.perception = adversary, perception
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval()
         self.loss, self.settings, self.files, self.device, self.report = loss, settings, files, device, report
@@ -173,9 +178,13 @@ class Training:
         self._clock = Clock(0, settings, time.monotonic())
         self.progress = Progress(expert, 0, settings.steps, settings.seed)
         if files.state.is_file():
-            stored = load_state(files.state, self.network, self.average, self.optimizer)
+            stored = load_state(files.state, self.network, self.average, self.optimizer, self._critic)
             self.progress = replace(self.progress, step=stored.step, seconds=stored.seconds)
             report(f"continuing at step {stored.step} of {settings.steps}")
+
+    @property
+    def _critic(self) -> nn.Module | None:
+        return None if self.adversary is None else self.adversary.critic
 
     def run(self, faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, samples: list[Sample]) -> list[Score]:
         """Train to the last step, or until :meth:`stop`; returns the last validation, if any.
@@ -194,7 +203,7 @@ class Training:
         losses: list[float] = []
         self._clock = Clock(self.progress.step, self.settings, time.monotonic())
         while self._clock.done(self.progress.step) < 1 and not self.stopping:
-            losses.append(self.step(*next(stream)))
+            losses.append(self.step(next(stream)))
             now = time.monotonic()
             if now - saved > 60 * self.settings.save_every:
                 self.save()
@@ -214,18 +223,22 @@ class Training:
         """Ask :meth:`run` to end after the step in hand, with the state saved."""
         self.stopping = True
 
-    def step(self, patches_lr: Tensor, patches_hr: Tensor) -> float:
-        """One optimizer step on (N, 3, P, P) and (N, 3, 4P, 4P) in [0, 1]; returns the loss."""
+    def step(self, batch: Batch) -> float:
+        """One optimizer step; returns the loss, without the adversary's part."""
         started = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.progress.step, self._clock.done(self.progress.step), self.settings)
-        patches_lr = patches_lr.to(self.device, non_blocking=True)
-        patches_hr = patches_hr.to(self.device, non_blocking=True)
+        batch = batch.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            restored = self.network(patches_lr)
-        loss = self.loss(restored.float(), patches_hr)
+            restored = self.network(batch.degraded)
+        # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
+        shown = restored.detach().float().requires_grad_()
+        loss = self.loss(shown, batch)
+        (gradient,) = torch.autograd.grad(loss, shown)
+        if self.adversary is not None:
+            gradient = gradient + self.adversary.push(shown.detach(), batch, gradient)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        restored.backward(gradient.to(restored.dtype))
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
         self.optimizer.step()
         value = float(loss.detach())
@@ -239,34 +252,34 @@ class Training:
 
     def save(self) -> None:
         """Write the state and the averaged weights."""
-        save_state(self.files.state, self.network, self.average, self.optimizer, self.progress)
+        save_state(self.files.state, self.network, self.average, self.optimizer, self.progress, self._critic)
         averaged = {name: value.float().cpu() for name, value in self.average.state_dict().items()}
         write_tensors(averaged, self.files.weights, {"expert": self.progress.expert, "step": str(self.progress.step)})
 
     def validate(self, samples: list[Sample], loss: float) -> list[Score]:
         """Score the averaged weights and append to the curve."""
         name: ExpertName = "expert_t" if self.progress.expert == "t" else "expert_f"
-        scores = score(Expert(name, self.average, "in training", device=str(self.device)), samples)
+        scores = score(Expert(name, self.average, "in training", device=str(self.device)), samples, self.perception)
         is_new = not self.files.curve.is_file()
         self.files.curve.parent.mkdir(parents=True, exist_ok=True)
         with self.files.curve.open("a", newline="") as lines:
             rows = csv.writer(lines)
             if is_new:
-                rows.writerow(("step", "seconds", "loss", "condition", "faces", "expert_psnr", "bicubic_psnr"))
+                figures = [f"{who}_{figure}" for figure in FIGURES for who in ("expert", "bicubic")]
+                rows.writerow(("step", "seconds", "loss", "condition", "faces", *figures))
             for s in scores:
-                figures = (
-                    "" if math.isnan(loss) else f"{loss:.5f}",
-                    s.condition,
-                    s.faces,
-                    f"{s.expert_psnr:.3f}",
-                    f"{s.bicubic_psnr:.3f}",
-                )
-                rows.writerow((self.progress.step, round(self.progress.seconds), *figures))
-        text = ", ".join(f"{s.condition} {s.expert_psnr:.2f} ({s.gain:+.2f} dB)" for s in scores)
-        self.report(f"step {self.progress.step}: {text}")
+                figures = [_figure(of[figure]) for figure in FIGURES for of in (s.expert, s.bicubic)]
+                start = (self.progress.step, round(self.progress.seconds), _figure(loss), s.condition, s.faces)
+                rows.writerow((*start, *figures))
+        self.report("\n".join(f"step {self.progress.step}: {s}" for s in scores))
         return scores
 
     def _line(self, losses: list[float]) -> str:
         recent = float(np.mean(losses[-100:])) if losses else math.nan
         pace = self.progress.seconds / self.progress.step
         return f"step {self.progress.step}/{self.settings.steps} loss {recent:.4f} {pace:.2f} s a step"
+
+
+def _figure(value: float) -> str:
+    """For the curve: empty where it was not measured."""
+    return "" if math.isnan(value) else f"{value:.5g}"

@@ -1,13 +1,47 @@
-"""What an expert is asked to minimise: faithful losses, which reward the right pixels and invent nothing."""
+"""What an expert is asked to minimise.
+
+The faithful losses reward the right pixels and invent nothing, so what cannot be known comes out soft. The natural
+loss adds what people see: features of classifiers, and a face recogniser that says whether it is still the same person.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from actors.experts.layers import haar_forward
+from flows.perception.lpips import Lpips
+from flows.perception.sface import SFace, align
 
 CHARBONNIER_EPSILON = 1e-3
+
+_ALEXNET_STRIDE = 4
+
+
+class Batch(NamedTuple):
+    """Pairs to learn from, RGB in [0, 1].
+
+    Attributes:
+        degraded: (N, 3, P, P).
+        original: (N, 3, 4P, 4P).
+        landmarks_xy: (N, 5, 2) in px of ``original``; NaN where a patch does not hold all five.
+    """
+
+    degraded: Tensor
+    original: Tensor
+    landmarks_xy: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return Batch(*(part.to(device, non_blocking=True) for part in self))
+
+
+Loss = Callable[[Tensor, Batch], Tensor]
+"""(restored (N, 3, 4P, 4P), batch) -> scalar."""
 
 
 def charbonnier(restored: Tensor, original: Tensor) -> Tensor:
@@ -27,11 +61,71 @@ def haar_distance(restored: Tensor, original: Tensor) -> Tensor:
     return fine.abs().mean() + 0.5 * coarse.abs().mean()
 
 
-def faithful_loss_t(restored: Tensor, original: Tensor) -> Tensor:
-    """Expert-T's loss: Charbonnier and a twentieth of the spectrum's distance. Scalar."""
-    return charbonnier(restored, original) + 0.05 * spectrum_distance(restored, original)
+def faithful_loss_t(restored: Tensor, batch: Batch) -> Tensor:
+    """Expert-T's first stage: Charbonnier and a twentieth of the spectrum's distance. Scalar."""
+    return charbonnier(restored, batch.original) + 0.05 * spectrum_distance(restored, batch.original)
 
 
-def faithful_loss_f(restored: Tensor, original: Tensor) -> Tensor:
-    """Expert-F's loss: Charbonnier and a fifth of the Haar detail bands' distance. Scalar."""
-    return charbonnier(restored, original) + 0.2 * haar_distance(restored, original)
+def faithful_loss_f(restored: Tensor, batch: Batch) -> Tensor:
+    """Expert-F's first stage: Charbonnier and a fifth of the Haar detail bands' distance. Scalar."""
+    return charbonnier(restored, batch.original) + 0.2 * haar_distance(restored, batch.original)
+
+
+@dataclass(frozen=True)
+class Perception:
+    """The networks that the natural loss asks, all frozen and on the training's device."""
+
+    alex: Lpips
+    vgg: Lpips
+    sface: SFace
+
+
+@dataclass(frozen=True)
+class NaturalLoss:
+    """The second stage: the faithful loss, kept, and what people see.
+
+    AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
+    that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
+    Patches that hold a whole face are compared by SFace.
+
+    Attributes:
+        faithful: the first stage's loss.
+        perception: the networks.
+        alex, vgg, identity: the weights of their terms.
+        window: side of what VGG-16 sees, px of the original.
+    """
+
+    faithful: Loss
+    perception: Perception
+    alex: float = 0.1
+    vgg: float = 0.05
+    identity: float = 0.05
+    window: int = 112
+
+    def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
+        """(N, 3, 4P, 4P) and its batch -> scalar."""
+        original = batch.original
+        total = self.faithful(restored, batch)
+        dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
+        total = total + self.alex * self.perception.alex(restored[..., dy:, dx:], original[..., dy:, dx:]).mean()
+        total = total + self.vgg * self._vgg(restored, original)
+        return total + self.identity * identity_distance(restored, batch, self.perception.sface)
+
+    def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
+        number = int(torch.randint(len(restored), ()))
+        window = min(self.window, *restored.shape[-2:])
+        top, left = (int(torch.randint(side - window + 1, ())) for side in restored.shape[-2:])
+        part = (slice(number, number + 1), slice(None), slice(top, top + window), slice(left, left + window))
+        return self.perception.vgg(restored[part], original[part]).mean()
+
+
+def identity_distance(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
+    """Mean of 1 - cosine between SFace's vectors of restored and original faces; 0 if no patch holds a whole face."""
+    whole = ~batch.landmarks_xy.isnan().flatten(1).any(1)
+    if not whole.any():
+        return restored.new_zeros(())
+    points = batch.landmarks_xy[whole].double().cpu().numpy()
+    with torch.no_grad():
+        wanted = sface(align(batch.original[whole], points))
+    found = sface(align(restored[whole], points))
+    return 1 - (found * wanted).sum(1).mean()

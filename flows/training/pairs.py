@@ -8,7 +8,7 @@ canvases.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import cv2
@@ -29,6 +29,9 @@ from flows.training.degradation import (
 from flows.training.portraits import DataError, Face
 
 SCALE = 4
+
+MIRRORED = [1, 0, 2, 4, 3]
+"""Order of the landmarks in a mirrored face: left and right change places."""
 
 
 class Faces(Protocol):
@@ -52,6 +55,7 @@ class PairRecipe:
         gutter: most px between a tile and its place's corner, so that tiles do not sit on the block grid.
         frames: frames a canvas is encoded with; the last but one is used, a P or B frame.
         patches_per_tile: patches cut from a tile.
+        whole_share: how often a patch is laid so that it holds the eyes, the nose and the mouth, if they fit.
         buffer: patches that a shuffle draws from.
     """
 
@@ -63,14 +67,19 @@ class PairRecipe:
     gutter: int = 15
     frames: int = 4
     patches_per_tile: int = 3
+    whole_share: float = 0.0
     buffer: int = 384
 
 
 class Pair(NamedTuple):
-    """A degraded patch (P, P, 3) and its original (4P, 4P, 3), uint8 RGB."""
+    """A degraded patch (P, P, 3) and its original (4P, 4P, 3), uint8 RGB, and the landmarks in it.
+
+    ``landmarks_xy`` is (5, 2) float64 in px of the original; NaN unless all five lie inside.
+    """
 
     patch_lr: NDArray[np.uint8]
     patch_hr: NDArray[np.uint8]
+    landmarks_xy: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,13 @@ class Tile:
         original_hr: (4H, 4W, 3), the truth.
         reduced_lr: (H, W, 3), the truth reduced by area.
         degradation: what happens to ``reduced_lr`` before a codec.
+        landmarks_xy: (5, 2) float64 in px of ``original_hr``, NaN where unknown; they may lie outside.
     """
 
     original_hr: NDArray[np.uint8]
     reduced_lr: NDArray[np.uint8]
     degradation: Degradation
+    landmarks_xy: NDArray[np.float64] = field(default_factory=lambda: np.full((5, 2), np.nan))
 
 
 def eligible(faces: Faces, recipe: PairRecipe) -> NDArray[np.intp]:
@@ -108,10 +119,15 @@ def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
     size = [max(recipe.patch, min(recipe.tile, int(extent * reduction) // SCALE)) for extent in (view_w, view_h)]
     scaled = cv2.resize(view, (SCALE * size[0], SCALE * size[1]), interpolation=cv2.INTER_AREA)
     original_hr = relight(np.asarray(scaled, np.uint8), rng)
+    points = np.full((5, 2), np.nan)
+    if face.landmarks_xy is not None:
+        enlargement = (SCALE * size[0] / view_w, SCALE * size[1] / view_h)
+        points = (np.array(face.landmarks_xy) + 0.5 - (left, top)) * enlargement - 0.5
     if rng.random() < 0.5:
         original_hr = np.ascontiguousarray(original_hr[:, ::-1])
+        points = points[MIRRORED] * (-1, 1) + (original_hr.shape[1] - 1, 0)
     reduced_lr = cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA)
-    return Tile(original_hr, np.asarray(reduced_lr, np.uint8), draw_degradation(recipe.ranges, rng))
+    return Tile(original_hr, np.asarray(reduced_lr, np.uint8), draw_degradation(recipe.ranges, rng), points)
 
 
 def relight(image_rgb: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -193,15 +209,34 @@ def _lay_out(
 def cut_patches(
     tile: Tile, degraded_lr: NDArray[np.uint8], recipe: PairRecipe, rng: np.random.Generator
 ) -> Iterator[Pair]:
-    """Cut ``patches_per_tile`` pairs at random places of a tile."""
+    """Cut ``patches_per_tile`` pairs at random places of a tile, or around its landmarks."""
     patch = recipe.patch
+    room = np.array(degraded_lr.shape[:2]) - patch
     for _ in range(recipe.patches_per_tile):
-        top = int(rng.integers(0, degraded_lr.shape[0] - patch + 1))
-        left = int(rng.integers(0, degraded_lr.shape[1] - patch + 1))
+        first, last = np.zeros(2, np.int64), room
+        if rng.random() < recipe.whole_share:
+            first, last = _places_around(tile.landmarks_xy, patch, room)
+        top, left = (int(place) for place in rng.integers(first, last + 1))
+        points = tile.landmarks_xy - (SCALE * left, SCALE * top)
+        inside = np.all((points >= 0) & (points <= SCALE * patch - 1))  # False where NaN
         yield Pair(
             degraded_lr[top : top + patch, left : left + patch],
             tile.original_hr[SCALE * top : SCALE * (top + patch), SCALE * left : SCALE * (left + patch)],
+            points if inside else np.full((5, 2), np.nan),
         )
+
+
+def _places_around(
+    landmarks_xy: NDArray[np.float64], patch: int, room: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last (top, left) of a patch that holds all landmarks; anywhere where none does."""
+    if np.isnan(landmarks_xy).any():
+        return np.zeros(2, np.int64), room
+    points_lr = landmarks_xy[:, ::-1] / SCALE
+    first = np.clip(np.ceil(points_lr.max(0)).astype(np.int64) + 1 - patch, 0, room)
+    last = np.clip(np.floor(points_lr.min(0)).astype(np.int64), 0, room)
+    fits = first <= last
+    return np.where(fits, first, 0), np.where(fits, last, room)
 
 
 def pair_stream(faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, seed: Sequence[int]) -> Iterator[Pair]:

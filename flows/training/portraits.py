@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from storage.errors import FacemillError
 
 Split = Literal["train", "val"]
+Landmarks = tuple[tuple[float, float], ...]
 
 MARGIN = 0.35
 """What is kept around a face box, as a share of the box's width and height on each side."""
@@ -41,12 +42,15 @@ class Portrait:
         source: collection that the image comes from; figures are reported by source.
         synthetic: whether the person was generated and does not exist.
         bbox_xyxy: face box (x0, y0, x1, y1) in pixels of the image.
+        landmarks_xy: eyes, nose and corners of the mouth, five (x, y) in pixels of the image, left ones first; None
+            where the folder does not tell.
     """
 
     path: Path
     source: str
     synthetic: bool
     bbox_xyxy: tuple[float, float, float, float]
+    landmarks_xy: Landmarks | None = None
 
     @property
     def face_width(self) -> float:
@@ -58,7 +62,8 @@ def read_portraits(folder: Path, split: Split) -> list[Portrait]:
     """List the faces that ``faces.csv`` in a folder names.
 
     The table has the columns split ("train" or "val"), file (its name under ``<folder>/<split>/``), source,
-    kind ("real" or "synthetic") and box (a JSON list x0, y0, x1, y1 in pixels).
+    kind ("real" or "synthetic"), box (a JSON list x0, y0, x1, y1 in pixels) and, if known, landmarks (a JSON list of
+    five [x, y]: eyes, nose, corners of the mouth).
 
     Raises:
         DataError: there is no table, a column is missing, or no row of the split has an image and a box.
@@ -84,7 +89,9 @@ def read_portraits(folder: Path, split: Split) -> list[Portrait]:
 def _portrait(folder: Path, row: dict[str, str]) -> Portrait:
     x0, y0, x1, y1 = json.loads(row["box"])
     path = folder / row["split"] / row["file"]
-    return Portrait(path, row["source"], row["kind"] == "synthetic", (x0, y0, x1, y1))
+    points = json.loads(row.get("landmarks") or "null")
+    landmarks = None if points is None else tuple((float(x), float(y)) for x, y in points)
+    return Portrait(path, row["source"], row["kind"] == "synthetic", (x0, y0, x1, y1), landmarks)
 
 
 def draw_weights(portraits: Sequence[Portrait]) -> NDArray[np.float64]:
@@ -105,10 +112,12 @@ class Face:
     Attributes:
         pixels_rgb: (H, W, 3) uint8, possibly a read-only view into a memory map.
         bbox_xyxy: face box in pixels of ``pixels_rgb``.
+        landmarks_xy: eyes, nose and corners of the mouth in pixels of ``pixels_rgb``, or None.
     """
 
     pixels_rgb: NDArray[np.uint8]
     bbox_xyxy: tuple[float, float, float, float]
+    landmarks_xy: Landmarks | None = None
 
     @property
     def width(self) -> float:
@@ -131,7 +140,9 @@ def read_face(portrait: Portrait) -> Face:
     left, top = max(0, int(x0 - pad_x)), max(0, int(y0 - pad_y))
     right, bottom = min(width, math.ceil(x1 + pad_x)), min(height, math.ceil(y1 + pad_y))
     pixels_rgb = cv2.cvtColor(image[top:bottom, left:right], cv2.COLOR_BGR2RGB)
-    return Face(pixels_rgb.astype(np.uint8, copy=False), (x0 - left, y0 - top, x1 - left, y1 - top))
+    points = portrait.landmarks_xy
+    landmarks = None if points is None else tuple((x - left, y - top) for x, y in points)
+    return Face(pixels_rgb.astype(np.uint8, copy=False), (x0 - left, y0 - top, x1 - left, y1 - top), landmarks)
 
 
 class FaceCache:
@@ -145,7 +156,7 @@ class FaceCache:
         self._portraits = list(portraits)
         digest = hashlib.sha256()
         for p in self._portraits:
-            digest.update(f"{p.path.name} {p.path.stat().st_size} {p.bbox_xyxy} {MARGIN}\n".encode())
+            digest.update(f"{p.path.name} {p.path.stat().st_size} {p.bbox_xyxy} {p.landmarks_xy} {MARGIN}\n".encode())
         stem = folder / f"faces-{digest.hexdigest()[:16]}"
         pixels_path, index_path = stem.with_suffix(".u8"), stem.with_suffix(".json")
         if not (pixels_path.is_file() and index_path.is_file()):
@@ -161,7 +172,14 @@ class FaceCache:
             for portrait in self._portraits:
                 face = read_face(portrait)
                 out.write(face.pixels_rgb.tobytes())
-                index.append({"offset": offset, "shape": face.pixels_rgb.shape, "bbox_xyxy": face.bbox_xyxy})
+                index.append(
+                    {
+                        "offset": offset,
+                        "shape": face.pixels_rgb.shape,
+                        "bbox_xyxy": face.bbox_xyxy,
+                        "landmarks_xy": face.landmarks_xy,
+                    }
+                )
                 offset += face.pixels_rgb.size
         index_draft = index_path.with_suffix(f".json-{os.getpid()}")
         index_draft.write_text(json.dumps(index))
@@ -176,4 +194,6 @@ class FaceCache:
         height, width, channels = entry["shape"]
         start = entry["offset"]
         flat = self._pixels[start : start + height * width * channels]
-        return Face(flat.reshape(height, width, channels), tuple(entry["bbox_xyxy"]))
+        points = entry["landmarks_xy"]
+        landmarks = None if points is None else tuple((x, y) for x, y in points)
+        return Face(flat.reshape(height, width, channels), tuple(entry["bbox_xyxy"]), landmarks)

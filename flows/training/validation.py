@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from actors.experts import Expert
+from flows.perception.sface import align
 from flows.training.codec import compress_frames
 from flows.training.degradation import Condition, Degradation, add_noise, gaussian_kernel, soften
-from flows.training.pairs import SCALE, Faces
+from flows.training.losses import Perception
+from flows.training.pairs import SCALE, Faces, to_tensor
 from flows.training.portraits import Face
 
 CONTEXT = 0.25
@@ -28,27 +32,42 @@ class Sample:
         degraded_lr: (H, W, 3) uint8 RGB.
         original_hr: (4H, 4W, 3) uint8 RGB.
         bbox_xyxy: face box in whole px of ``original_hr``; figures are taken inside it.
+        landmarks_xy: (5, 2) float64 in px of ``original_hr``, or None where unknown.
     """
 
     condition: str
     degraded_lr: NDArray[np.uint8]
     original_hr: NDArray[np.uint8]
     bbox_xyxy: tuple[int, int, int, int]
+    landmarks_xy: NDArray[np.float64] | None = None
+
+
+Figure = Literal["psnr", "lpips", "cosine"]
+
+FIGURES: tuple[Figure, ...] = get_args(Figure)
+"""PSNR in dB; LPIPS with AlexNet, lower is better; SFace's cosine to the original."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """Mean PSNR inside the face box under one condition, dB, of an expert and of bicubic."""
+    """Mean figures inside the face box under one condition, of an expert and of bicubic; NaN if not measured."""
 
     condition: str
     faces: int
-    expert_psnr: float
-    bicubic_psnr: float
+    expert: Mapping[Figure, float]
+    bicubic: Mapping[Figure, float]
 
     @property
     def gain(self) -> float:
-        """Expert above bicubic, dB."""
-        return self.expert_psnr - self.bicubic_psnr
+        """Expert's PSNR above bicubic's, dB."""
+        return self.expert["psnr"] - self.bicubic["psnr"]
+
+    def __str__(self) -> str:
+        text = f"{self.condition} {self.expert['psnr']:.2f} dB ({self.gain:+.2f})"
+        for figure in ("lpips", "cosine"):
+            if not np.isnan(self.expert[figure]):
+                text += f", {figure} {self.expert[figure]:.3f} ({self.bicubic[figure]:.3f})"
+        return text
 
 
 def degrade(
@@ -82,17 +101,20 @@ def validation_samples(
     order = sorted(range(len(faces)), key=lambda place: -faces[place].width)[:limit]
     samples = []
     for place in order:
-        original_hr, bbox = _original(faces[place], width)
+        original_hr, bbox, landmarks = _original(faces[place], width)
         size = (original_hr.shape[1] // SCALE, original_hr.shape[0] // SCALE)
         reduced_lr = np.asarray(cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA), np.uint8)
         for number, condition in enumerate(conditions):
             rng = np.random.default_rng([seed, place, number])
-            samples.append(Sample(condition.name, degrade(reduced_lr, condition, rng), original_hr, bbox))
+            degraded_lr = degrade(reduced_lr, condition, rng)
+            samples.append(Sample(condition.name, degraded_lr, original_hr, bbox, landmarks))
     return samples
 
 
-def _original(face: Face, width: int) -> tuple[NDArray[np.uint8], tuple[int, int, int, int]]:
-    """The face and its context, reduced to ``SCALE * width``, sides multiples of SCALE; and its box there."""
+def _original(
+    face: Face, width: int
+) -> tuple[NDArray[np.uint8], tuple[int, int, int, int], NDArray[np.float64] | None]:
+    """The face and its context, reduced to ``SCALE * width``, sides multiples of SCALE; its box and landmarks there."""
     x0, y0, x1, y1 = face.bbox_xyxy
     height, full = face.pixels_rgb.shape[:2]
     left, top = max(0, round(x0 - CONTEXT * (x1 - x0))), max(0, round(y0 - CONTEXT * (y1 - y0)))
@@ -102,7 +124,11 @@ def _original(face: Face, width: int) -> tuple[NDArray[np.uint8], tuple[int, int
     view = cv2.resize(face.pixels_rgb[top:bottom, left:right], size, interpolation=cv2.INTER_AREA)
     across = [int(np.clip(round((x - left) * reduction), 0, size[0])) for x in (x0, x1)]
     down = [int(np.clip(round((y - top) * reduction), 0, size[1])) for y in (y0, y1)]
-    return np.asarray(view, np.uint8), (across[0], down[0], across[1], down[1])
+    landmarks = None
+    if face.landmarks_xy is not None:
+        reductions = (size[0] / (right - left), size[1] / (bottom - top))
+        landmarks = (np.array(face.landmarks_xy) + 0.5 - (left, top)) * reductions - 0.5
+    return np.asarray(view, np.uint8), (across[0], down[0], across[1], down[1]), landmarks
 
 
 def psnr(restored_rgb: NDArray[np.uint8], original_rgb: NDArray[np.uint8]) -> float:
@@ -118,23 +144,46 @@ def bicubic(degraded_lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(enlarged, np.uint8)
 
 
-def score(expert: Expert, samples: Sequence[Sample]) -> list[Score]:
-    """Restore every sample and compare it with the truth inside the face box; one score a condition."""
-    gathered: dict[str, list[tuple[float, float]]] = {}
+def score(expert: Expert, samples: Sequence[Sample], perception: Perception | None = None) -> list[Score]:
+    """Restore every sample and compare it with the truth inside the face box; one score a condition.
+
+    LPIPS and the cosine are measured where ``perception`` is given.
+    """
+    gathered: dict[str, list[tuple[_Figures, _Figures]]] = {}
     for sample in samples:
-        x0, y0, x1, y1 = sample.bbox_xyxy
-        truth = sample.original_hr[y0:y1, x0:x1]
         pair = tuple(
-            psnr(image[y0:y1, x0:x1], truth)
+            _figures(image, sample, perception)
             for image in (expert.restore([sample.degraded_lr])[0], bicubic(sample.degraded_lr))
         )
         gathered.setdefault(sample.condition, []).append((pair[0], pair[1]))
     return [
-        Score(
-            condition,
-            len(pairs),
-            float(np.mean([p[0] for p in pairs])),
-            float(np.mean([p[1] for p in pairs])),
-        )
+        Score(condition, len(pairs), _mean([p[0] for p in pairs]), _mean([p[1] for p in pairs]))
         for condition, pairs in gathered.items()
     ]
+
+
+_Figures = dict[Figure, float]
+
+
+def _mean(figures: Sequence[_Figures]) -> _Figures:
+    return {figure: float(np.mean([f[figure] for f in figures])) for figure in FIGURES}
+
+
+def _figures(image_rgb: NDArray[np.uint8], sample: Sample, perception: Perception | None) -> _Figures:
+    x0, y0, x1, y1 = sample.bbox_xyxy
+    found: _Figures = {
+        "psnr": psnr(image_rgb[y0:y1, x0:x1], sample.original_hr[y0:y1, x0:x1]),
+        "lpips": np.nan,
+        "cosine": np.nan,
+    }
+    if perception is None:
+        return found
+    device = perception.alex.mean.device
+    with torch.inference_mode():
+        restored, original = (to_tensor([image]).to(device) for image in (image_rgb, sample.original_hr))
+        found["lpips"] = float(perception.alex(restored[..., y0:y1, x0:x1], original[..., y0:y1, x0:x1]))
+        if sample.landmarks_xy is not None:
+            points = sample.landmarks_xy[None]
+            vectors = [perception.sface(align(image, points)) for image in (restored, original)]
+            found["cosine"] = float((vectors[0] * vectors[1]).sum())
+    return found

@@ -15,7 +15,7 @@ from actors.experts.frequency import FrequencyExpert
 from flows.training.checkpoint import CheckpointError
 from flows.training.degradation import BLURRED_FACES, CLEAN
 from flows.training.loop import Clock, LoopSettings, Training, TrainingFiles, learning_rate, update_average
-from flows.training.losses import faithful_loss_f
+from flows.training.losses import Batch, faithful_loss_f
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import Face
 from flows.training.validation import validation_samples
@@ -120,8 +120,8 @@ def test_a_write_that_breaks_leaves_the_last_whole_state(
 def test_training_on_one_pair_lowers_its_loss(tmp_path: Path) -> None:
     training = start(tmp_path / "expert_f.safetensors", LoopSettings(steps=60, warm_up=5, peak_rate=5e-3))
     original = torch.rand(1, 3, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
-    pair = original[..., ::4, ::4].contiguous(), original
-    losses = [training.step(*pair) for _ in range(60)]
+    batch = Batch(original[..., ::4, ::4].contiguous(), original, torch.full((1, 5, 2), torch.nan))
+    losses = [training.step(batch) for _ in range(60)]
     assert losses[-1] < 0.8 * losses[0]
 
 
