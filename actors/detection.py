@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from actors.geometry import Box
+from actors.geometry import Box, Landmarks
 
 _STAGE_THRESHOLDS = (0.6, 0.7, 0.7)
 """Of the proposal, refinement and output networks, as published."""
@@ -20,7 +20,7 @@ _NETWORK_INPUT = 12
 """Pixels a side that the proposal network sees: a frame's shorter side must hold one such face."""
 
 _STEP = 1 / 64
-"""Boxes are rounded to this, so that the last bits of a convolution do not decide where a crop begins."""
+"""Boxes and landmarks are rounded to this, so that the last bits of a convolution do not decide where a crop begins."""
 
 
 class DetectionSettings(BaseModel):
@@ -41,8 +41,7 @@ class FaceFound(NamedTuple):
 
     box: Box
     score: float
-    landmarks_5: np.ndarray
-    """(5, 2) float32 (x, y): left eye, right eye, nose, left and right mouth corner, as seen in the picture."""
+    landmarks: Landmarks
 
 
 class MtcnnDetector:
@@ -83,8 +82,12 @@ class MtcnnDetector:
 
     def _faces(self, boxes: np.ndarray, points: np.ndarray) -> list[FaceFound]:
         found = [
-            FaceFound(Box(*(round(float(edge) / _STEP) * _STEP for edge in box[:4])), float(box[4]), landmarks)
-            for box, landmarks in zip(boxes, points, strict=True)
+            FaceFound(Box(*map(_rounded, box[:4])), float(box[4]), tuple((_rounded(x), _rounded(y)) for x, y in places))
+            for box, places in zip(boxes, points, strict=True)
             if box[4] >= self._settings.score and box[2] - box[0] >= 1 and box[3] - box[1] >= 1
         ]
         return sorted(found, key=lambda face: face.box)
+
+
+def _rounded(coordinate: float) -> float:
+    return round(float(coordinate) / _STEP) * _STEP

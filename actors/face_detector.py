@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from actors.colour import frame_to_rgb
 from actors.detection import DetectionSettings, MtcnnDetector
-from actors.geometry import Placement, rotate_box
+from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
@@ -74,12 +74,19 @@ class FaceDetector:
             upright = [np.ascontiguousarray(np.rot90(frame_rgb, turns)) for _, frame_rgb in chosen]
             for (pts, frame_rgb), faces in zip(chosen, self._detector.detect(upright), strict=True):
                 height, width = np.rot90(frame_rgb, turns).shape[:2]
-                found = sorted((rotate_box(face.box, -turns, width, height), face.score) for face in faces)
+                found = sorted(
+                    (
+                        rotate_box(face.box, -turns, width, height),
+                        rotate_landmarks(face.landmarks, -turns, width, height),
+                        face.score,
+                    )
+                    for face in faces
+                )
                 searched[grid.cell(pts)] = DetectedFrame(
                     pts,
                     tuple(
-                        Detection(box, score, sharpness_of(frame_rgb, box), f"{pts}:{index}")
-                        for index, (box, score) in enumerate(found)
+                        Detection(box, landmarks, score, sharpness_of(frame_rgb, box), f"{pts}:{index}")
+                        for index, (box, landmarks, score) in enumerate(found)
                     ),
                 )
         if not searched:
@@ -158,6 +165,7 @@ class FaceDetector:
             observed=False,
             score=timeline.track.detections[at].score,
             box=box,
+            landmarks=timeline.landmarks_at(pts),
             sharpness=sharpness_of(frame_rgb, box),
             tier=tier,
             decision=decision,

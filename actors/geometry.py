@@ -12,6 +12,10 @@ import numpy as np
 from storage.encoding import OutputPicture
 from storage.probe import VideoProbe
 
+Landmarks = tuple[tuple[float, float], ...]
+"""Five points (x, y) of a face, in the convention of boxes (the first pixel is [0, 1)): left eye, right eye, nose, left
+and right corner of the mouth, as seen in the upright picture."""
+
 CROP_MARGIN = 0.15
 """A crop is the face box widened by this share of its size on each side: room for the mask to fade out."""
 
@@ -160,6 +164,14 @@ def rotate_box(box: Box, turns: int, width: int, height: int) -> Box:
         box = Box(box.y0, width - box.x1, box.y1, width - box.x0)
         width, height = height, width
     return box
+
+
+def rotate_landmarks(landmarks: Landmarks, turns: int, width: float, height: float) -> Landmarks:
+    """The same points after an image of `width` x `height` is turned left by `turns` * 90 degrees, as `rotate_box`."""
+    for _ in range(turns % 4):
+        landmarks = tuple((y, width - x) for x, y in landmarks)
+        width, height = height, width
+    return landmarks
 
 
 def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:

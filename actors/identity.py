@@ -42,7 +42,7 @@ class IdentityMeter:
         finally:
             logging.setLogLevel(level)
 
-    def embed(self, image_rgb: NDArray[np.uint8], landmarks_5: NDArray[np.floating]) -> Embedding:
+    def embed(self, image_rgb: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Embedding:
         """The embedding of one face.
 
         The face is brought to SFace's 112 x 112 template by a similarity transform; what lies outside of the image is
@@ -50,7 +50,7 @@ class IdentityMeter:
 
         Args:
             image_rgb: (H, W, 3) uint8 RGB.
-            landmarks_5: (5, 2) x, y in its pixels: eyes, nose, corners of the mouth, the left one in the picture
+            landmarks: (5, 2) x, y in its pixels: eyes, nose, corners of the mouth, the left one in the picture
                 first.
 
         Raises:
@@ -58,10 +58,10 @@ class IdentityMeter:
         """
         if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
             raise ValueError(f"image is {image_rgb.shape} {image_rgb.dtype}; expected (H, W, 3) uint8")
-        if np.shape(landmarks_5) != (5, 2):
-            raise ValueError(f"landmarks are {np.shape(landmarks_5)}; expected (5, 2)")
+        if np.shape(landmarks) != (5, 2):
+            raise ValueError(f"landmarks are {np.shape(landmarks)}; expected (5, 2)")
         # OpenCV takes a row of its own detector: box (unused here), five points, score.
-        found = np.concatenate([[0, 0, 1, 1], np.asarray(landmarks_5, np.float32).ravel(), [1]])
+        found = np.concatenate([[0, 0, 1, 1], np.asarray(landmarks, np.float32).ravel(), [1]])
         image_bgr = np.ascontiguousarray(image_rgb[..., ::-1])
         aligned = self._recogniser.alignCrop(image_bgr, found.astype(np.float32)[None])
         vector = self._recogniser.feature(aligned).reshape(EMBEDDING_LENGTH)
@@ -71,10 +71,10 @@ class IdentityMeter:
         self,
         first_rgb: NDArray[np.uint8],
         second_rgb: NDArray[np.uint8],
-        landmarks_5: NDArray[np.floating],
+        landmarks: NDArray[np.floating],
     ) -> float:
         """Cosine between two pictures of one size that have the face in the same place; see :meth:`embed`."""
-        return cosine(self.embed(first_rgb, landmarks_5), self.embed(second_rgb, landmarks_5))
+        return cosine(self.embed(first_rgb, landmarks), self.embed(second_rgb, landmarks))
 
 
 def load_identity() -> IdentityMeter:

@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from actors.geometry import Box
+from actors.geometry import Box, Landmarks
 from actors.routing import MEMORY, WINDOW_RADIUS
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
@@ -68,6 +68,7 @@ class Detection:
     """One face found in one frame."""
 
     box: Box
+    landmarks: Landmarks
     score: float
     """0 to 1."""
     sharpness: float
@@ -155,8 +156,9 @@ def _chain(
 
 
 def _between(before: Detection, after: Detection) -> Detection:
-    middle = Box(*((a + b) / 2 for a, b in zip(before.box, after.box, strict=True)))
-    return Detection(middle, (before.score + after.score) / 2, (before.sharpness + after.sharpness) / 2)
+    box = Box(*((a + b) / 2 for a, b in zip(before.box, after.box, strict=True)))
+    landmarks = _blended(before.landmarks, after.landmarks, 0.5)
+    return Detection(box, landmarks, (before.score + after.score) / 2, (before.sharpness + after.sharpness) / 2)
 
 
 def iou(first: Box, second: Box) -> float:
@@ -169,29 +171,49 @@ def iou(first: Box, second: Box) -> float:
     return shared / (first.width * first.height + second.width * second.height - shared)
 
 
-def smoothed_boxes(track: Track) -> list[Box]:
-    """The track's boxes without the detector's jitter.
+def _blended(before: Landmarks, after: Landmarks, share: float) -> Landmarks:
+    """Points on the way from one place to the other, `share` of the way along."""
+    return tuple(
+        (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share) for (x0, y0), (x1, y1) in zip(before, after, strict=True)
+    )
 
-    Symmetric windows that shrink towards the track's ends: a box that moves evenly is returned as it is, at the ends
-    too, and nothing lags.
-    """
-    boxes = np.array([found.box for found in track.detections], dtype=np.float64)
-    smoothed = np.empty_like(boxes)
-    for k in range(len(boxes)):
-        radius = min(_REACH, k, len(boxes) - 1 - k)
-        weights = SMOOTHING_KERNEL[_REACH - radius : _REACH + radius + 1]
-        smoothed[k] = weights @ boxes[k - radius : k + radius + 1] / weights.sum()
+
+def smoothed_boxes(track: Track) -> list[Box]:
+    """The track's boxes without the detector's jitter."""
+    smoothed = _smoothed(np.array([found.box for found in track.detections], dtype=np.float64))
     return [Box(*map(float, box)) for box in smoothed]
+
+
+def smoothed_landmarks(track: Track) -> list[Landmarks]:
+    """The track's landmarks without the detector's jitter."""
+    places = np.array([found.landmarks for found in track.detections], dtype=np.float64)
+    smoothed = _smoothed(places.reshape(len(places), -1)).reshape(places.shape)
+    return [tuple((float(x), float(y)) for x, y in landmarks) for landmarks in smoothed]
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """(N, K) float64 over N grid points, smoothed along them.
+
+    Symmetric windows that shrink towards the track's ends: what moves evenly is returned as it is, at the ends too, and
+    nothing lags.
+    """
+    smoothed = np.empty_like(values)
+    for k in range(len(values)):
+        radius = min(_REACH, k, len(values) - 1 - k)
+        weights = SMOOTHING_KERNEL[_REACH - radius : _REACH + radius + 1]
+        smoothed[k] = weights @ values[k - radius : k + radius + 1] / weights.sum()
+    return smoothed
 
 
 @dataclass(frozen=True)
 class TrackTimeline:
-    """A track's smoothed boxes on the grid, ready to be asked for any frame."""
+    """A track's smoothed boxes and landmarks on the grid, ready to be asked for any frame."""
 
     track: Track
     grid_pts: tuple[int, ...]
     """pts of the track's grid points."""
     boxes: tuple[Box, ...]
+    landmarks: tuple[Landmarks, ...]
     starts: int | None
     """pts from which the face is there; None: from the beginning of the video."""
     ends: int | None
@@ -212,7 +234,7 @@ class TrackTimeline:
         if last < len(frames) - 1:
             after = frames[last + 1]
             ends = (pts[-1] + after.pts + 1) // 2 if after.searched else after.pts
-        return cls(track, pts, tuple(smoothed_boxes(track)), starts, ends)
+        return cls(track, pts, tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track)), starts, ends)
 
     def position(self, pts: int) -> int | None:
         """Index of the grid point whose cell `pts` is in, clamped to the track; None where the face is not there."""
@@ -222,14 +244,22 @@ class TrackTimeline:
 
     def box_at(self, pts: int) -> Box:
         """The box at `pts`: linear between grid points, held beyond the first and the last."""
+        before, after, share = self._between(pts)
+        return Box(*(a + (b - a) * share for a, b in zip(self.boxes[before], self.boxes[after], strict=True)))
+
+    def landmarks_at(self, pts: int) -> Landmarks:
+        """The landmarks at `pts`, as the box."""
+        before, after, share = self._between(pts)
+        return _blended(self.landmarks[before], self.landmarks[after], share)
+
+    def _between(self, pts: int) -> tuple[int, int, float]:
+        """Indices of the grid points around `pts`, and how far it is from the one to the other, 0 to 1."""
         after = bisect_right(self.grid_pts, pts)
-        if after == 0:
-            return self.boxes[0]
-        if after == len(self.grid_pts):
-            return self.boxes[-1]
+        if after in (0, len(self.grid_pts)):
+            held = max(0, after - 1)
+            return held, held, 0.0
         start, end = self.grid_pts[after - 1], self.grid_pts[after]
-        share = (pts - start) / (end - start)
-        return Box(*(a + (b - a) * share for a, b in zip(self.boxes[after - 1], self.boxes[after], strict=True)))
+        return after - 1, after, (pts - start) / (end - start)
 
     def anchor_before(self, pts: int | None) -> str:
         """Identifier of the track's last real detection before `pts`; empty when there is none.

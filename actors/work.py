@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from actors.geometry import Box, Rect
+from actors.geometry import Box, Landmarks, Rect
 from actors.routing import Decision, Tier
 from storage.shards import Shard
 
@@ -57,6 +57,8 @@ class FaceInFrame:
     """Whether the detector searched this frame; otherwise the box is interpolated."""
     score: float
     box: Box
+    landmarks: Landmarks
+    """In source pixels, as the box."""
     sharpness: float
     """Of this frame; the decision follows from the track's median."""
     tier: Tier
@@ -82,6 +84,7 @@ _FACE_SCHEMA = pa.schema(
         ("observed", pa.bool_()),
         ("score", pa.float32()),
         ("box", pa.list_(pa.float64(), 4)),
+        ("landmarks", pa.list_(pa.list_(pa.float64(), 2), 5)),
         ("sharpness", pa.float64()),
         ("tier", pa.string()),
         ("decision", pa.string()),
@@ -165,6 +168,7 @@ def _faces_from_ipc(content: bytes) -> tuple[FaceInFrame, ...]:
             **{
                 **{name: row[name] for name in names},
                 "box": Box(*row["box"]),
+                "landmarks": tuple((x, y) for x, y in row["landmarks"]),
                 "crop": Rect(*row["crop"]),
                 "tier": Tier(row["tier"]),
                 "decision": Decision(row["decision"]),

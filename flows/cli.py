@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from flows.config import load_config
+from flows.weights import app as weights_commands
 from storage.errors import FacemillError
 from weights import DEFAULT_FIDELITY, WeightsError
 
@@ -20,6 +21,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
 )
+
+app.add_typer(weights_commands, name="weights")
 
 Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 

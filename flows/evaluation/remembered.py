@@ -74,7 +74,7 @@ class FigureStore:
 def sample_key(sample: Sample, restorer: Restorer) -> str:
     """Hash of everything that the figures depend on."""
     digest = hashlib.sha256(f"{FIGURES_VERSION} {restorer.identity} {sample.crop} {sample.box}".encode())
-    for array in (sample.picture_lr, sample.truth, sample.landmarks_5):
+    for array in (sample.picture_lr, sample.truth, sample.landmarks):
         digest.update(f"{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

@@ -56,7 +56,7 @@ class Sample:
         sharpness: q of the degraded face, as the router measures it.
         truth: (H, W, 3); H / h = W / w up to a pixel, at most :data:`SCALE`.
         box: face box in whole px of ``truth``.
-        landmarks_5: (5, 2) float64, px of ``truth``.
+        landmarks: (5, 2) float64, px of ``truth``.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Sample:
     sharpness: float
     truth: Image
     box: Rect
-    landmarks_5: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
 
     @property
     def crop_rgb(self) -> Image:
@@ -114,7 +114,7 @@ def make_sample(subject: Subject, width: int, strength: Condition, *, seed: int)
         sharpness=sharpness_of(picture_lr, box_lr),
         truth=truth,
         box=whole_pixels(scaled_box(subject, truth), truth),
-        landmarks_5=scaled_landmarks(subject, truth),
+        landmarks=scaled_landmarks(subject, truth),
     )
 
 
@@ -138,7 +138,7 @@ def scaled_box(subject: Subject, picture: Image) -> Box:
 
 def scaled_landmarks(subject: Subject, picture: Image) -> NDArray[np.float64]:
     """The subject's landmarks there; a pixel's centre is at whole numbers."""
-    return (subject.landmarks_5 + 0.5) * _factors(subject, picture) - 0.5
+    return (subject.landmarks + 0.5) * _factors(subject, picture) - 0.5
 
 
 def _factors(subject: Subject, picture: Image) -> tuple[float, float]:

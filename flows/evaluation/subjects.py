@@ -38,7 +38,7 @@ class Subject:
     face: Face
 
     @property
-    def landmarks_5(self) -> NDArray[np.float64]:
+    def landmarks(self) -> NDArray[np.float64]:
         """(5, 2) in pixels of the face's picture."""
         return np.asarray(self.face.landmarks_xy, np.float64)
 
@@ -150,7 +150,7 @@ class _FaceFinder:
             raise DataError(f"{candidate.path}: no face found in it")
         face = max(faces, key=lambda found: found.box.width)
         x0, y0, x1, y1 = (edge / reduction for edge in face.box)
-        landmarks = tuple((float(x) / reduction, float(y) / reduction) for x, y in face.landmarks_5)
+        landmarks = tuple((float(x) / reduction, float(y) / reduction) for x, y in face.landmarks)
         return Portrait(candidate.path, candidate.source, False, (x0, y0, x1, y1), landmarks)
 
 

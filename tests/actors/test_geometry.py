@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from actors.geometry import CROP_MARGIN, Box, Placement, Rect, rotate_box
+from actors.geometry import CROP_MARGIN, Box, Placement, Rect, rotate_box, rotate_landmarks
 
 BOUNDED = settings(max_examples=150, deadline=None, derandomize=True)
 SOURCE = (160, 120)
@@ -136,3 +136,13 @@ def test_resampling_does_not_depend_on_opencvs_threads() -> None:
     finally:
         cv2.setNumThreads(before)
     assert np.array_equal(*found)
+
+
+@BOUNDED
+@given(st.integers(0, 3), st.integers(1, 12), st.integers(1, 12), st.data())
+def test_landmarks_turn_with_the_picture(turns: int, width: int, height: int, data: st.DataObject) -> None:
+    column, row = data.draw(st.integers(0, width - 1)), data.draw(st.integers(0, height - 1))
+    picture = np.zeros((height, width))
+    picture[row, column] = 1
+    ((x, y),) = rotate_landmarks(((column + 0.5, row + 0.5),), turns, width, height)
+    assert np.rot90(picture, turns)[int(y), int(x)] == 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.geometry import Box
+from actors.geometry import Box, Landmarks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.tracking import (
     DetectedFrame,
@@ -30,8 +30,18 @@ STEP = 5
 BOUNDS = RoutingBounds()
 
 
+def landmarks_in(box: Box) -> Landmarks:
+    """Five points of a face in this box, each at its share of it."""
+    places = ((0.3, 0.4), (0.7, 0.4), (0.5, 0.6), (0.35, 0.8), (0.65, 0.8))
+    return tuple((box.x0 + x * box.width, box.y0 + y * box.height) for x, y in places)
+
+
+def detection(box: Box, score: float = 1, sharpness: float = 1, identifier: str = "") -> Detection:
+    return Detection(box, landmarks_in(box), score, sharpness, identifier)
+
+
 def frame_of(pts: int, *boxes: tuple[float, float, float, float], sharpness: float = 100.0) -> DetectedFrame:
-    faces = tuple(Detection(Box(*box), 0.99, sharpness, f"{pts}:{n}") for n, box in enumerate(sorted(boxes)))
+    faces = tuple(detection(Box(*box), 0.99, sharpness, f"{pts}:{n}") for n, box in enumerate(sorted(boxes)))
     return DetectedFrame(pts, faces)
 
 
@@ -52,16 +62,29 @@ def test_an_even_motion_is_followed_without_lag(count: int, speed: float, pts: i
     assert timeline.box_at(pts) == pytest.approx((speed * at, 10, speed * at + 80, 100))
 
 
+@BOUNDED
+@given(st.integers(1, 12), st.floats(-8, 8), st.integers(0, 60))
+def test_landmarks_stay_where_they_are_in_a_box_that_moves(count: int, speed: float, pts: int) -> None:
+    (timeline,) = timelines(moving(count, speed))
+    np.testing.assert_allclose(timeline.landmarks_at(pts), landmarks_in(timeline.box_at(pts)), atol=1e-9)
+
+
+def test_a_missed_detection_has_landmarks_between_its_neighbours() -> None:
+    frames = [frame_of(0, (0, 0, 80, 90)), frame_of(STEP), frame_of(2 * STEP, (8, 4, 88, 94))]
+    (track,) = link_tracks(frames)
+    np.testing.assert_allclose(track.detections[1].landmarks, landmarks_in(Box(4, 2, 84, 92)))
+
+
 def test_jitter_becomes_less() -> None:
     rng = np.random.default_rng(3)
     boxes = [Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4))) for _ in range(40)]
-    smooth = smoothed_boxes(Track(0, tuple(Detection(box, 1, 1) for box in boxes)))
+    smooth = smoothed_boxes(Track(0, tuple(detection(box) for box in boxes)))
     assert np.std([box.x0 for box in smooth]) < 0.7 * np.std([box.x0 for box in boxes])
 
 
 def test_smoothing_treats_past_and_future_alike() -> None:
     rng = np.random.default_rng(4)
-    detections = tuple(Detection(Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4))), 1, 1) for _ in range(9))
+    detections = tuple(detection(Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4)))) for _ in range(9))
     forward = smoothed_boxes(Track(0, detections))
     backward = smoothed_boxes(Track(0, detections[::-1]))
     assert np.allclose(forward, backward[::-1])
@@ -162,7 +185,7 @@ def scenes(draw: st.DrawFn) -> list[DetectedFrame]:
         )
         pts = STEP * k
         frames.append(
-            DetectedFrame(pts, tuple(Detection(box, 0.9, q, f"{pts}:{n}") for n, (box, q) in enumerate(boxes)))
+            DetectedFrame(pts, tuple(detection(box, 0.9, q, f"{pts}:{n}") for n, (box, q) in enumerate(boxes)))
         )
     return frames
 

@@ -24,6 +24,7 @@ def face(pts: int, crop_index: int, decision: Decision = Decision.EXPERT_T) -> F
         observed=True,
         score=0.5,
         box=Box(0.1, 1 / 3, 70.7, 90.25),
+        landmarks=((20.1, 1 / 7), (50, 31), (35, 50), (22, 70), (48, 71.5)),
         sharpness=12.345678901234,
         tier=Tier.SMALL,
         decision=decision,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from weights import WeightsError, find_weights, read_registry, verify_weights
+from weights import WeightsError, find_weights, read_registry, verify_weights, weights_folder
 
 CONTENT = b"the weights"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -99,3 +99,22 @@ def test_what_ships_is_what_is_registered() -> None:
     for name, entry in read_registry().items():
         if not entry.sources:
             verify_weights(find_weights(name))
+
+
+def test_fetched_weights_lie_in_the_users_cache(monkeypatch: pytest.MonkeyPatch, registry: Path) -> None:
+    monkeypatch.delenv("FACEMILL_WEIGHTS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/some/cache")
+    assert read_registry(registry)["elsewhere"].path == Path("/some/cache/facemill/weights/elsewhere.onnx")
+    assert read_registry(registry)["here"].path == registry.parent / "here.safetensors"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert weights_folder() == Path("/home/someone/.cache/facemill/weights")
+    monkeypatch.setenv("FACEMILL_WEIGHTS", "/chosen")
+    assert weights_folder() == Path("/chosen")
+
+
+def test_what_facemill_does_not_ship_has_a_size_and_a_secure_source() -> None:
+    for entry in read_registry().values():
+        for source in entry.sources:
+            assert entry.size
+            assert source.url is None or source.url.startswith("https://")
