@@ -126,7 +126,7 @@ def _frame(
         sharpness=sharpness_of(picture_lr, box_lr),
         truth=truth,
         box=whole_pixels(scaled_box(subject, truth), truth),
-        landmarks_5=scaled_landmarks(subject, truth) + shift,
+        landmarks=scaled_landmarks(subject, truth) + shift,
     )
 
 
