@@ -54,7 +54,7 @@ def portrait(enlarged: float, *, mirrored: bool = False) -> tuple[Image, list[fl
 
 @pytest.fixture(scope="session")
 def portraits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """faces.csv and val/: portraits 280, 280 and 180 px wide of two sources, a broken picture, and a row without a box."""
+    """faces.csv and val/: faces 280, 280 and 180 px wide of two sources, a broken picture, a row without a box."""
     folder = tmp_path_factory.mktemp("faces")
     (folder / "val").mkdir()
     rows = []
