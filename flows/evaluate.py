@@ -89,7 +89,7 @@ def evaluate(
     q_low: Annotated[float | None, typer.Option(min=0, help="The router's bound. Default: the one in force.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads. Default: half of the cores.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for a page of pictures, and the figures as files.")] = None,
     tiles: Annotated[int, typer.Option(min=1, help="Degraded faces that the page shows.")] = 60,
     cache: Annotated[Path | None, typer.Option(help="Folder that remembers figures from run to run.")] = None,
@@ -104,6 +104,7 @@ def evaluate(
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
     plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
+    threads = threads or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)

@@ -17,7 +17,7 @@ from flows.evaluation.bench import Bench, Measurement, Row
 from flows.evaluation.figures import Figures
 from flows.evaluation.flicker import FlickerRow
 from flows.evaluation.remembered import open_folder
-from flows.evaluation.restorers import BICUBIC, ROUTED
+from flows.evaluation.restorers import BICUBIC, LANCZOS, ROUTED
 from flows.evaluation.samples import STRENGTHS, Image, Sample, make_sample
 from flows.evaluation.subjects import Subject
 from storage.errors import DestinationError
@@ -48,7 +48,7 @@ def judged_restorer(names: Sequence[str]) -> str:
     enlargement, else the last."""
     if ROUTED in names:
         return ROUTED
-    others = [name for name in names if name not in (BICUBIC, "lanczos")]
+    others = [name for name in names if name not in (BICUBIC, LANCZOS)]
     return (others or list(names))[-1]
 
 
@@ -102,7 +102,7 @@ def write_page(
         sample = make_sample(by_name[case.face], case.width, STRENGTHS[case.strength], seed=seed)
         assert sample is not None  # it was measured
         tiles = []
-        for name, image in _tiles(sample, case, bench):
+        for name, image in _tiles(sample, _shown_results(case, judged), bench):
             file = f"{_TILES}/{number:03d}-{name}.png"
             if not cv2.imwrite(str(folder / file), image[..., ::-1]):
                 raise DestinationError(f"{folder / file}: cannot be written; is there room?")
@@ -113,13 +113,23 @@ def write_page(
     return page
 
 
-def _tiles(sample: Sample, case: Case, bench: Bench) -> Iterator[tuple[str, Image]]:
-    """The degraded crop as it is, enlarged by repetition; each result; the original; all of one size."""
+def _shown_results(case: Case, judged: str) -> list[str]:
+    """Restorers in the order of their pictures: bicubic first, the judged one last, beside the original.
+
+    Lanczos looks like bicubic; and the expert that the router chose is shown once.
+    """
+    by = case.by_restorer[judged].by
+    others = [name for name in case.by_restorer if name not in (BICUBIC, LANCZOS, judged, by)]
+    return [*([BICUBIC] if BICUBIC in case.by_restorer and judged != BICUBIC else []), *others, judged]
+
+
+def _tiles(sample: Sample, results: Sequence[str], bench: Bench) -> Iterator[tuple[str, Image]]:
+    """The degraded crop as it is, enlarged by repetition; these results; the original; all of one size."""
     shown = _shown(sample)
     height, width = shown.height, shown.width
     degraded = cv2.resize(sample.crop_rgb, (width, height), interpolation=cv2.INTER_NEAREST)
     yield "degraded", np.asarray(degraded, np.uint8)
-    for name in case.by_restorer:
+    for name in results:
         answer = bench.restorer(bench.who(name, sample)).restore([sample.crop_rgb])[0]
         yield name, sample.overlaid(answer.image)[shown.slices]
     yield "original", sample.truth[shown.slices]
@@ -139,7 +149,7 @@ def _figure(file: str, name: str, measurement: Measurement | None) -> str:
         f = measurement.figures
         by = f" by {escape(measurement.by)}" if measurement.by != measurement.restorer else ""
         told = f"<b>{told}</b>{by}<br>{f.psnr:.2f} dB, LPIPS {f.lpips:.3f}, cosine {f.cosine:.3f}"
-    picture = f'<img src="{escape(file)}" alt="{escape(name)}" loading="lazy">'
+    picture = f'<a href="{escape(file)}"><img src="{escape(file)}" alt="{escape(name)}" loading="lazy"></a>'
     return f"<figure>{picture}<figcaption>{told}</figcaption></figure>"
 
 

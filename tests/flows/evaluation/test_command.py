@@ -67,7 +67,9 @@ def test_tables_page_and_files(monkeypatch, capsys, portraits_folder: Path, tmp_
         assert len(list(csv.DictReader(lines))) == len(json.loads((out / "rows.json").read_text())) == 10
     assert {row["restorer"] for row in json.loads((out / "flicker.json").read_text())} >= {"bicubic", "routed"}
     assert "original" in (out / "index.html").read_text()
-    assert len(list((out / "tiles").iterdir())) == 7
+    assert sorted(path.stem for path in (out / "tiles").iterdir()) == [
+        f"001-{name}" for name in ("bicubic", "degraded", "expert_f", "original", "routed")
+    ]
 
 
 @pytest.mark.usefixtures("small")
