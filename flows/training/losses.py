@@ -120,7 +120,7 @@ class NaturalLoss:
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
-    """1 - cosine between SFace's vectors of restored and original faces, (M,), of the M patches that hold a whole face."""
+    """1 - cosine of SFace's vectors of restored and original, (M,), for the M patches that hold a whole face."""
     whole = ~batch.landmarks_xy.isnan().flatten(1).any(1)
     if not whole.any():
         return restored.new_zeros(0)

@@ -62,11 +62,11 @@ def test_the_natural_loss_is_least_at_the_truth_and_hears_every_term() -> None:
     restored = (batch.original + 0.2 * torch.randn(2, 3, 128, 128)).requires_grad_()
     costs = {}
     for term in ("none", "alex", "vgg", "identity"):
-        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 1.0} if term != "none" else {})
+        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 1e3} if term != "none" else {})
         loss = NaturalLoss(faithful_loss_t, perception, **weights)
         assert float(loss(batch.original, batch)) < 0.002
         costs[term] = float(loss(restored, batch).detach())
-    assert all(costs[term] > costs["none"] + 1e-5 for term in ("alex", "vgg", "identity"))
+    assert all(costs[term] > costs["none"] + 1e-3 for term in ("alex", "vgg", "identity"))
     (gradient,) = torch.autograd.grad(NaturalLoss(faithful_loss_t, perception)(restored, batch), restored)
     assert torch.isfinite(gradient).all()
 
