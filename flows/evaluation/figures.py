@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from skimage.metrics import structural_similarity
 
-from actors.geometry import Rect
 from actors.identity import Embedding, IdentityMeter, cosine
 from actors.quality import laplacian_variance
 from flows.evaluation.samples import Image, Sample
 from flows.perception.lpips import Lpips, load_lpips
 from flows.training.validation import psnr
+from storage.errors import UsageError
 from weights import WeightsError, find_weights, verify_weights
 
 METRIC_WEIGHTS = ("lpips_alex", "sface")
@@ -53,6 +53,7 @@ class Meter:
         self._device = torch.device(device)
         self._lpips = lpips.to(self._device)
         self._identity = identity
+        self._ssim = structural_similarity()
         self._originals: dict[tuple[str, int], Embedding] = {}
 
     def measure(self, sample: Sample, restored_rgb: Image, ms: float) -> Figures:
@@ -61,7 +62,7 @@ class Meter:
         found, wanted = (np.ascontiguousarray(image[sample.box.slices]) for image in (result, sample.truth))
         return Figures(
             psnr=psnr(found, wanted),
-            ssim=ssim(found, wanted),
+            ssim=self._ssim(found, wanted),
             lpips=self._distance(found, wanted),
             cosine=cosine(self._identity.embed(result, sample.landmarks), self._original(sample)),
             sharpness=laplacian_variance(found) / max(laplacian_variance(wanted), 1e-9),
@@ -84,20 +85,24 @@ class Meter:
         return self._originals[key]
 
 
-def ssim(found: Image, wanted: Image) -> float:
-    """Structural similarity, mean over pixels and channels."""
-    return float(structural_similarity(found, wanted, data_range=255, channel_axis=2))
+def structural_similarity() -> Callable[[Image, Image], float]:
+    """SSIM of two images, mean over pixels and channels.
 
-
-def face_of(image: Image, box: Rect) -> Image:
-    """The pixels inside a box."""
-    return image[box.slices]
+    Raises:
+        UsageError: scikit-image is not installed.
+    """
+    try:
+        from skimage.metrics import structural_similarity as ssim
+    except ImportError as error:
+        raise UsageError("eval needs scikit-image: pip install 'facemill[eval]'") from error
+    return lambda found, wanted: float(ssim(found, wanted, data_range=255, channel_axis=2))
 
 
 def load_meter(*, device: str = "cpu") -> Meter:
     """The meter with the registered weights of LPIPS and SFace.
 
     Raises:
+        UsageError: scikit-image is not installed.
         WeightsError: they are absent or damaged; the message says how to fetch them.
     """
     paths = metric_weights()

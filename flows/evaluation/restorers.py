@@ -15,6 +15,7 @@ import numpy as np
 from actors.experts import Expert, load_expert
 from actors.routing import Decision, RoutingBounds, decide, tier_of
 from flows.evaluation.samples import Image, Sample, enlarge
+from weights.fidelity import DEFAULT_FIDELITY
 
 BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED = "bicubic", "lanczos", "expert_t", "expert_f", "routed"
 PLAIN = (BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED)
@@ -90,10 +91,12 @@ class ExpertChoice:
 
     Attributes:
         device: torch device.
+        fidelity: between their natural (0) and their faithful (1) set.
         weights_t, weights_f: files to use instead of the registered ones.
     """
 
     device: str = "cpu"
+    fidelity: float = DEFAULT_FIDELITY
     weights_t: Path | None = None
     weights_f: Path | None = None
 
@@ -104,7 +107,12 @@ class ExpertChoice:
             weights.WeightsError: its weights cannot be used.
         """
         path = self.weights_t if name == EXPERT_T else self.weights_f
-        expert = load_expert("expert_t" if name == EXPERT_T else "expert_f", device=self.device, weights_path=path)
+        expert = load_expert(
+            "expert_t" if name == EXPERT_T else "expert_f",
+            device=self.device,
+            fidelity=self.fidelity,
+            weights_path=path,
+        )
         return ExpertRestorer(expert, batched=self.device != "cpu")
 
 

@@ -29,7 +29,15 @@ SCALE = 4
 SMALLEST_RATIO = 1.5
 """A truth is at least so many times as wide as the degraded face; portraits that are narrower are left out."""
 
-STRENGTHS: dict[str, Condition] = {condition.name: condition for condition in (CLEAN, MEDIUM, HARD)}
+SLIGHT = Condition("slight", 0.33, 1.3, 23.0)
+LIGHT = Condition("light", 0.67, 2.7, 25.5)
+ROUGH = Condition("rough", 1.5, 6.0, 31.5)
+"""Between clean, medium and hard: calibration needs faces of every sharpness."""
+
+STRENGTHS: dict[str, Condition] = {
+    condition.name: condition for condition in (CLEAN, SLIGHT, LIGHT, MEDIUM, ROUGH, HARD)
+}
+"""From the mildest to the hardest."""
 
 Image = NDArray[np.uint8]
 """(H, W, 3) uint8 RGB."""
