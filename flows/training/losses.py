@@ -120,14 +120,19 @@ class NaturalLoss:
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
-    """1 - cosine of SFace's vectors of restored and original, (M,), for the M patches that hold a whole face."""
+    """1 - cosine of SFace's vectors of restored and original, (M,), for the M patches that hold a whole face.
+
+    Half of the time, at random, the faces are averaged before they shrink to the recogniser's size, half of the time
+    sampled: recognisers are used both ways, and who a face is must not depend on it.
+    """
     whole = ~batch.landmarks_xy.isnan().flatten(1).any(1)
     if not whole.any():
         return restored.new_zeros(0)
     points = batch.landmarks_xy[whole].double().cpu().numpy()
+    averaged = bool(torch.rand(()) < 0.5)
     with torch.no_grad():
-        wanted = sface(align(batch.original[whole], points))
-    found = sface(align(restored[whole], points))
+        wanted = sface(align(batch.original[whole], points, averaged=averaged))
+    found = sface(align(restored[whole], points, averaged=averaged))
     return 1 - (found * wanted).sum(1)
 
 
