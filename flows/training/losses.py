@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from actors.experts.layers import haar_forward
 from flows.perception.lpips import Lpips
@@ -86,30 +87,33 @@ class NaturalLoss:
 
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
-    Patches that hold a whole face are compared by SFace. All three distances are squared: a face that is already near
-    its original is left to the faithful loss, and one that is far is pulled harder.
+    Patches that hold a whole face are compared by SFace. LPIPS beyond what is near is squared: a face that is already
+    near its original is left to the faithful loss, and one that is far is pulled harder. The cosine is not: who somebody
+    is must not get lost at either end.
 
     Attributes:
         faithful: the first stage's loss.
         perception: the networks.
         alex, vgg, identity: the weights of their terms.
+        near: LPIPS (AlexNet) below which a patch is left alone.
         window: side of what VGG-16 sees, px of the original.
     """
 
     faithful: Loss
     perception: Perception
-    alex: float = 0.3
+    alex: float = 0.5
     vgg: float = 0.15
-    identity: float = 0.5
+    identity: float = 0.8
+    near: float = 0.12
     window: int = 112
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
         distances = self.perception.alex(restored[..., dy:, dx:], batch.original[..., dy:, dx:])
-        total = self.faithful(restored, batch) + self.alex * distances.square().mean()
+        total = self.faithful(restored, batch) + self.alex * functional.relu(distances - self.near).square().mean()
         total = total + self.vgg * self._vgg(restored, batch.original).square().mean()
-        return total + self.identity * _mean(identity_distances(restored, batch, self.perception.sface).square())
+        return total + self.identity * _mean(identity_distances(restored, batch, self.perception.sface))
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
