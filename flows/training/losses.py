@@ -88,8 +88,8 @@ class NaturalLoss:
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
     Patches that hold a whole face are compared by SFace. LPIPS beyond what is near is squared: a face that is already
-    near its original is left to the faithful loss, and one that is far is pulled harder. The cosine is not: who somebody
-    is must not get lost at either end.
+    near its original is left to the faithful loss, and one that is far is pulled harder. The cosine is not: who
+    somebody is must not get lost at either end.
 
     Attributes:
         faithful: the first stage's loss.
