@@ -129,6 +129,20 @@ def train(context: typer.Context) -> None:
     trainer(args=context.args, prog_name="facemill train")
 
 
+@app.command(
+    "eval",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,
+)
+def evaluate(context: typer.Context) -> None:
+    """Measure the experts on faces whose originals are known. `facemill eval --help` lists its options."""
+    from flows.evaluate import evaluate as run  # imports torch: not before it is asked for
+
+    evaluator = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
+    evaluator.command(help="Restore degraded faces whose originals are known, and compare.")(run)
+    evaluator(args=context.args, prog_name="facemill eval")
+
+
 def main() -> None:
     """Entry point: errors meant for a person become one line and exit code 2."""
     try:

@@ -24,6 +24,7 @@ from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import load_lpips
 from flows.perception.sface import load_sface
+from flows.training.card import CardFacts, write_card
 from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
 from flows.training.loop import LoopSettings, Training, TrainingFiles
@@ -100,9 +101,9 @@ def train(
         int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
-    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.1,
-    vgg: Annotated[float, typer.Option(help="Natural: weight of LPIPS with VGG-16.")] = 0.05,
-    identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine.")] = 0.05,
+    alex: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with AlexNet.")] = 0.3,
+    vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = 0.15,
+    identity: Annotated[float, typer.Option(help="Natural: weight of squared 1 - SFace's cosine.")] = 0.5,
     adversary: Annotated[
         float, typer.Option(help="Natural: the critic's push, as a share of all other losses'; 0 for none.")
     ] = 0.1,
@@ -116,8 +117,8 @@ def train(
 ) -> list[Score]:
     """Train an expert on a folder of portraits; the same command again continues.
 
-    Writes ``out`` (averaged weights), and into ``training/`` beside it the state to continue from and the curve of
-    figures. Progress goes to standard output. Stopping the process (Ctrl-C) saves first.
+    Writes ``out`` (averaged weights), a model card beside it when it is through, and into ``training/`` the state to
+    continue from and the curve of figures. Progress goes to standard output. Stopping the process (Ctrl-C) saves first.
 
     Raises:
         storage.errors.UsageError: an option has a value that cannot be trained with.
@@ -143,12 +144,19 @@ def train(
         workers=workers,
         validate_every=validate_every,
     )
+    told: dict[str, object] = {
+        "seed": seed,
+        "steps": settings.steps,
+        "batch": settings.batch,
+        "rate": settings.peak_rate,
+    }
     curriculum, files, target = CURRICULA[expert], TrainingFiles.beside(out), torch.device(device)
     loss, recipe, perception, critic = curriculum.loss, curriculum.recipe, None, None
     network = curriculum.network()
     if stage == "natural":
         perception = load_perception(target)
         loss = NaturalLoss(curriculum.loss, perception, alex, vgg, identity)
+        told |= {"alex": alex, "vgg": vgg, "identity": identity, "adversary": adversary}
         # Views large enough for a whole face: the recogniser needs one.
         recipe = replace(recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
         if adversary > 0:
@@ -175,7 +183,23 @@ def train(
     )
     recipe = replace(recipe, patch=patch, tile=max(recipe.tile, patch))
     with _stopped_by_signals(training):
-        return training.run(faces, draw_weights(training_portraits), recipe, samples)
+        scores = training.run(faces, draw_weights(training_portraits), recipe, samples)
+    if scores:
+        facts = CardFacts(
+            title=out.stem,
+            network=type(network).__name__,
+            parameters=parameters,
+            stage=stage,
+            options=told | {"patch": patch},
+            step=training.progress.step,
+            seconds=training.progress.seconds,
+            portraits=training_portraits,
+            held_out=held_out,
+            width=curriculum.validation_width,
+            scores=scores,
+        )
+        typer.echo(f"model card: {write_card(facts, out)}")
+    return scores
 
 
 def load_perception(device: torch.device) -> Perception:

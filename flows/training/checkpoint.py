@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,10 +50,23 @@ class Progress:
 
 def write_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file whole or not at all."""
+    with _drafted(path) as draft:
+        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft, metadata)
+
+
+def write_text(text: str, path: Path) -> None:
+    """Write a text file whole or not at all."""
+    with _drafted(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def _drafted(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``, renamed to it when all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, draft, metadata)
+        yield draft
         draft.chmod(0o644)
         draft.replace(path)
     finally:

@@ -236,7 +236,7 @@ class Training:
         loss = self.loss(shown, batch)
         (gradient,) = torch.autograd.grad(loss, shown)
         if self.adversary is not None:
-            gradient = gradient + self.adversary.push(shown.detach(), batch, gradient)
+            gradient = gradient + self.adversary.push(self.progress.step, shown.detach(), batch, gradient)
         self.optimizer.zero_grad(set_to_none=True)
         restored.backward(gradient.to(restored.dtype))
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)

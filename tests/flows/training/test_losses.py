@@ -2,9 +2,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from flows.training.losses import Batch, Loss, faithful_loss_f, faithful_loss_t, haar_distance
+from flows.perception.lpips import Layer, Lpips
+from flows.perception.sface import TEMPLATE_XY, SFace
+from flows.training.losses import (
+    Batch,
+    Loss,
+    NaturalLoss,
+    Perception,
+    faithful_loss_f,
+    faithful_loss_t,
+    haar_distance,
+    identity_distances,
+)
 
 BOTH = pytest.mark.parametrize("loss", [faithful_loss_t, faithful_loss_f])
 
@@ -36,3 +47,39 @@ def test_haar_distance_hears_detail_and_not_tone() -> None:
     checker[..., ::2, ::2] = checker[..., 1::2, 1::2] = 0.2
     assert haar_distance(flat + 0.1, flat) < 1e-6
     assert haar_distance(checker, flat) > 0.05
+
+
+def small_perception() -> Perception:
+    torch.manual_seed(0)
+    layers = (Layer(4, 3, 2, 1, 0, True), Layer(4, 3, 1, 1, 2, True))
+    recogniser = SFace(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)))
+    return Perception(Lpips(layers), Lpips(layers), recogniser)
+
+
+def test_the_natural_loss_is_least_at_the_truth_and_hears_every_term() -> None:
+    perception = small_perception()
+    original = nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=16.0)
+    batch = batch_of(original)._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY).repeat(2, 1, 1))
+    restored = (original.flip(3) + 0.1 * torch.randn(2, 3, 128, 128)).requires_grad_()
+    costs = {}
+    for term in ("none", "alex", "vgg", "identity"):
+        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 10.0} if term != "none" else {})
+        loss = NaturalLoss(faithful_loss_t, perception, **weights)
+        assert float(loss(batch.original, batch)) < 0.002
+        costs[term] = float(loss(restored, batch).detach())
+    assert all(costs[term] > costs["none"] + 1e-3 for term in ("alex", "vgg", "identity"))
+    (gradient,) = torch.autograd.grad(NaturalLoss(faithful_loss_t, perception)(restored, batch), restored)
+    assert torch.isfinite(gradient).all()
+
+
+def test_only_patches_that_hold_a_face_are_asked_who_it_is() -> None:
+    sface = small_perception().sface
+    batch = batch_of(torch.rand(2, 3, 128, 128))
+    restored = torch.rand(2, 3, 128, 128)
+    assert len(identity_distances(restored, batch, sface)) == 0
+    batch.landmarks_xy[1] = torch.from_numpy(TEMPLATE_XY)
+    (found,) = identity_distances(restored.requires_grad_(), batch, sface)
+    found.backward()
+    assert restored.grad is not None
+    assert restored.grad[0].abs().max() == 0
+    assert restored.grad[1].abs().max() > 0

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from flows.training.degradation import BLURRED_FACES
-from flows.training.pairs import SCALE, PairRecipe, degrade_tiles, draw_tile, eligible, pair_stream, to_tensor
+from flows.training.pairs import (
+    SCALE,
+    PairRecipe,
+    cut_patches,
+    degrade_tiles,
+    draw_tile,
+    eligible,
+    pair_stream,
+    to_tensor,
+)
 from flows.training.portraits import Face
 
 CLEAN_ONLY = replace(BLURRED_FACES, clean_share=1.0)
@@ -80,3 +89,25 @@ def test_tensors_run_from_zero_to_one(level: int) -> None:
     tensor = to_tensor([np.full((8, 6, 3), level, np.uint8)] * 2)
     assert tensor.shape == (2, 3, 8, 6)
     assert float(tensor.max()) == pytest.approx(level / 255)
+
+
+def test_landmarks_follow_reduction_cut_and_mirroring() -> None:
+    """Five dots of different colours: each is where its landmark says, left and right not swapped."""
+    colours = np.array([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255)], np.uint8)
+    landmarks = ((110.0, 120.0), (190.0, 122.0), (150.0, 160.0), (118.0, 205.0), (184.0, 207.0))
+    canvas = np.zeros((340, 320, 3), np.uint8)
+    for colour, (x, y) in zip(colours, landmarks, strict=True):
+        cv2.circle(canvas, (int(x), int(y)), 12, colour.tolist(), -1)
+    face = Face(canvas, (50.0, 40.0, 250.0, 290.0), landmarks)
+    recipe = PairRecipe(replace(BLURRED_FACES, clean_share=1.0), (50, 60), patch=48, tile=80, whole_share=1.0)
+    rng = np.random.default_rng(3)
+    seen = []
+    for _ in range(12):
+        tile = draw_tile(face, recipe, rng)
+        for pair in cut_patches(tile, tile.reduced_lr, recipe, rng):
+            if not np.isnan(pair.landmarks_xy).any():
+                assert pair.landmarks_xy[0, 0] < pair.landmarks_xy[1, 0]
+                pixels = [pair.patch_hr[round(y), round(x)] > 60 for x, y in pair.landmarks_xy]
+                seen.append([int(np.argmin([(lit != (colour > 0)).sum() for colour in colours])) for lit in pixels])
+    assert len(seen) > 25
+    assert {tuple(order) for order in seen} == {(0, 1, 2, 3, 4), (1, 0, 2, 4, 3)}

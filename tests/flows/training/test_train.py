@@ -1,14 +1,25 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
 import typer
+from safetensors.torch import load_file
+from torch import nn
 from typer.testing import CliRunner
 
+from actors.experts.transformer import TransformerExpert
+from flows.perception.lpips import ALEXNET, Lpips
+from flows.perception.sface import SFace
 from flows.train import train
+from flows.training.loop import TrainingFiles
+from flows.training.losses import Perception
 from flows.training.portraits import DataError
 from storage.errors import UsageError
+from weights import find_weights
+
+EXPERT_T_PARAMETERS = sum(parameter.numel() for parameter in TransformerExpert().parameters())
 
 
 def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, tmp_path: Path) -> None:
@@ -20,6 +31,10 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
     assert finished.exit_code == 0, finished.output
     assert "clean" in finished.output
     assert out.is_file()
+    card = out.with_suffix(".md").read_text()
+    assert f"TransformerExpert, {EXPERT_T_PARAMETERS:,} parameters, x4, faithful stage. 1 optimizer steps" in card
+    assert "| clean |" in card
+    assert "| steps | 1 |" in card
 
 
 def test_faces_too_narrow_for_an_expert_are_said_to_be(portraits_folder: Path, tmp_path: Path) -> None:
@@ -35,3 +50,26 @@ def test_a_patch_that_windows_do_not_tile_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"faces\.csv: not found"):
         train("t", tmp_path, tmp_path / "expert_t.safetensors")
+
+
+def test_the_natural_stage_begins_with_faithful_weights_and_measures_what_people_see(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The networks of the loss have random weights here: the published ones do not ship."""
+    recogniser = SFace(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)))
+    perception = Perception(Lpips(ALEXNET), Lpips(ALEXNET), recogniser)
+    monkeypatch.setattr("flows.train.load_perception", lambda device: perception)
+    begin = find_weights("expert_t_faithful").path
+    out = tmp_path / "expert_t_natural.safetensors"
+    again = {"cache": tmp_path / "cache", "batch": 1, "patch": 32, "adversary": 0.1, "validation_faces": 1}
+    scores = train("t", portraits_folder, out, "natural", steps=1, **again)
+    assert all(score.expert["lpips"] > 0 for score in scores)
+    before, after = load_file(begin), load_file(out)
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before)
+    assert 0 < moved < 0.01
+    train("t", portraits_folder, out, "natural", steps=2, **again)
+    with TrainingFiles.beside(out).curve.open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert [row["step"] for row in rows] == ["1"] * 3 + ["2"] * 3
+    assert float(rows[0]["expert_lpips"]) == pytest.approx(scores[0].expert["lpips"], rel=1e-3)
+    assert "| adversary | 0.1 |" in out.with_suffix(".md").read_text()

@@ -1,0 +1,91 @@
+"""Whether two pictures show the same person: SFace's embedding of an aligned face.
+
+Zhong et al., "SFace: Sigmoid-Constrained Hypersphere Loss for Robust Face Recognition" (2021), run by OpenCV from the
+ONNX file of its model zoo (``sface`` in the registry of weights).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from weights import WeightsError, find_weights, verify_weights
+
+EMBEDDING_LENGTH = 128
+
+SAME_PERSON_COSINE = 0.363
+"""Two pictures above this show one person, by OpenCV's documentation of the model (measured on LFW)."""
+
+Embedding = NDArray[np.float32]
+"""(128,) of length 1."""
+
+
+class IdentityMeter:
+    """SFace with its weights. Not thread-safe: an actor makes its own."""
+
+    def __init__(self, path: Path) -> None:
+        """Args:
+            path: SFace's ONNX file.
+
+        Raises:
+            WeightsError: the file is not such a network.
+        """
+        logging = cv2.utils.logging
+        level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # its warning about targets says nothing to a person
+        try:
+            self._recogniser = cv2.FaceRecognizerSF.create(str(path), "")
+        except cv2.error as error:
+            raise WeightsError(f"{path}: OpenCV cannot read it as SFace; fetch it again ({error.err})") from error
+        finally:
+            logging.setLogLevel(level)
+
+    def embed(self, image_rgb: NDArray[np.uint8], landmarks: NDArray[np.floating]) -> Embedding:
+        """The embedding of one face.
+
+        The face is brought to SFace's 112 x 112 template by a similarity transform; what lies outside of the image is
+        black there, so compare pictures that show as much around the face.
+
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB.
+            landmarks: (5, 2) x, y in its pixels: eyes, nose, corners of the mouth, the left one in the picture
+                first.
+
+        Raises:
+            ValueError: another shape or dtype.
+        """
+        if image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or image_rgb.dtype != np.uint8:
+            raise ValueError(f"image is {image_rgb.shape} {image_rgb.dtype}; expected (H, W, 3) uint8")
+        if np.shape(landmarks) != (5, 2):
+            raise ValueError(f"landmarks are {np.shape(landmarks)}; expected (5, 2)")
+        # OpenCV takes a row of its own detector: box (unused here), five points, score.
+        found = np.concatenate([[0, 0, 1, 1], np.asarray(landmarks, np.float32).ravel(), [1]])
+        image_bgr = np.ascontiguousarray(image_rgb[..., ::-1])
+        aligned = self._recogniser.alignCrop(image_bgr, found.astype(np.float32)[None])
+        vector = self._recogniser.feature(aligned).reshape(EMBEDDING_LENGTH)
+        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+
+    def similarity(
+        self,
+        first_rgb: NDArray[np.uint8],
+        second_rgb: NDArray[np.uint8],
+        landmarks: NDArray[np.floating],
+    ) -> float:
+        """Cosine between two pictures of one size that have the face in the same place; see :meth:`embed`."""
+        return cosine(self.embed(first_rgb, landmarks), self.embed(second_rgb, landmarks))
+
+
+def load_identity() -> IdentityMeter:
+    """The meter with the registered weights.
+
+    Raises:
+        WeightsError: they are absent (the message says how to fetch them) or damaged.
+    """
+    return IdentityMeter(verify_weights(find_weights("sface")))
+
+
+def cosine(first: Embedding, second: Embedding) -> float:
+    """Cosine of two embeddings: 1 is the same picture; people who differ are near 0."""
+    return float(np.dot(first, second))

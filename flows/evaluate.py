@@ -1,0 +1,293 @@
+"""``facemill eval``: what the experts do to faces whose originals are known, in figures and in pictures.
+
+How faces are degraded and compared: docs/evaluation.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import cv2
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from actors.routing import RoutingBounds
+from flows.evaluation import calibration
+from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
+from flows.evaluation.calibration import Calibration, calibrate
+from flows.evaluation.chart import calibration_chart
+from flows.evaluation.figures import load_meter
+from flows.evaluation.flicker import FRAMES, FlickerRow, flicker_rows
+from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows
+from flows.evaluation.peers import PEERS, check_peers, load_peer
+from flows.evaluation.progress import EvaluationProgress
+from flows.evaluation.remembered import FigureStore, RememberingRestorer, open_folder
+from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, PLAIN, Enlargement, ExpertChoice, Restorer
+from flows.evaluation.samples import STRENGTHS
+from flows.evaluation.subjects import Subject, read_subjects
+from flows.evaluation.tables import print_tables
+from flows.training.degradation import CLEAN, HARD, MEDIUM
+from storage.errors import UsageError
+from weights.fidelity import DEFAULT_FIDELITY
+
+WIDTHS = (50, 64, 80, 100, 125, 150)
+CLIP_WIDTHS = (64, 125)
+"""Flicker is measured at these, as far as they are among the widths."""
+
+_ALLOWED_WIDTHS = range(32, 401)
+_NARROWEST_PRINT = 150
+"""Columns that tables get where there is no terminal."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+        widths, strengths, restorers: every combination of them.
+        clips: subjects whose moving clips flicker is measured on.
+        seed: of the noise.
+    """
+
+    widths: tuple[int, ...]
+    strengths: tuple[str, ...]
+    restorers: tuple[str, ...]
+    clips: int
+    seed: int
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder with faces.csv, train/ and val/, or any folder of portraits.")],
+    split: Annotated[Literal["train", "val"], typer.Option(help="Which faces of the table.")] = "val",
+    faces: Annotated[int | None, typer.Option(help="Most faces, spread over the folder. Default: all.")] = None,
+    widths: Annotated[
+        str | None, typer.Option(help=f"Widths of the degraded faces, px. Default: {','.join(map(str, WIDTHS))}.")
+    ] = None,
+    strengths: Annotated[
+        str | None, typer.Option(help=f"Of {','.join(STRENGTHS)}. Default: clean,medium,hard.")
+    ] = None,
+    restorers: Annotated[
+        str | None, typer.Option(help=f"Of {','.join([*PLAIN, *PEERS])}. Default: all but the last {len(PEERS)}.")
+    ] = None,
+    peers: Annotated[bool, typer.Option("--peers", help=f"Also {' and '.join(PEERS)}: slow the first time.")] = False,
+    fidelity: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the experts: 0 natural, 1 faithful.")
+    ] = DEFAULT_FIDELITY,
+    weights_t: Annotated[Path | None, typer.Option(help="A file to use as Expert-T's weights.")] = None,
+    weights_f: Annotated[Path | None, typer.Option(help="A file to use as Expert-F's weights.")] = None,
+    clips: Annotated[int, typer.Option(min=0, help="Moving clips that flicker is measured on.")] = 3,
+    calibrate_bound: Annotated[
+        Literal["q_low"] | None, typer.Option("--calibrate", help="Find the best q_low instead of tables.")
+    ] = None,
+    q_low: Annotated[float | None, typer.Option(min=0, help="The router's bound. Default: the one in force.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder for a page of pictures, and the figures as files.")] = None,
+    tiles: Annotated[int, typer.Option(min=1, help="Degraded faces that the page shows.")] = 60,
+    cache: Annotated[Path | None, typer.Option(help="Folder that remembers figures from run to run.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print rows as JSON and nothing else.")] = False,
+) -> None:
+    """Restore degraded faces whose originals are known, and compare.
+
+    Raises:
+        storage.errors.UsageError: an option has a value that cannot be evaluated with, or a package is missing.
+        storage.errors.DestinationError: the page or the figures cannot be written.
+        flows.training.portraits.DataError: the folder holds no usable faces.
+        weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
+    """
+    plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    check_peers([name for name in plan.restorers if name in PEERS])
+    meter = load_meter(device=_usable(device))
+    if out is not None:
+        open_folder(out)
+    most = calibration.FACES if calibrate_bound and faces is None else faces
+    subjects = read_subjects(data, split, most, console.print)
+    bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
+    folder = cache or _default_cache()
+    remembered = FigureStore(folder)
+    experts = ExpertChoice(device, fidelity, weights_t, weights_f)
+    bench = Bench(lambda name: _load(name, experts, folder, threads), meter, bounds, remembered)
+    measured, flicker = run(plan, bench, subjects, remembered, console)
+    if calibrate_bound:
+        _tell_calibration(calibrate(measured), bounds.q_low, out, as_json=as_json)
+        return
+    rows = rows_of(measured)
+    if as_json:
+        print(rows_as_json(rows), end="")
+    else:
+        print_tables(measured, flicker, bounds, _tables_console())
+    if out is not None:
+        write_rows(out, "rows", rows)
+        write_rows(out, "flicker", flicker)
+        judged = judged_restorer(plan.restorers)
+        page = write_page(out, cases_of(measured, judged, tiles), judged, bench, subjects, seed=seed)
+        console.print(f"pictures: {page}")
+
+
+def run(
+    plan: Plan, bench: Bench, subjects: Sequence[Subject], remembered: FigureStore, console: Console
+) -> tuple[list[Measurement], list[FlickerRow]]:
+    """Measure everything that the plan names.
+
+    Raises:
+        UsageError: no face is wide enough for any of the widths.
+    """
+    on_clips = _spread(subjects, plan.clips)
+    clip_widths = [width for width in CLIP_WIDTHS if width in plan.widths] or list(plan.widths[:1])
+    steps = len(plan.strengths) * len(plan.restorers)
+    work = steps * sum(width**2 * len(subjects) for width in plan.widths)
+    work += steps * sum(width**2 * FRAMES * len(on_clips) for width in clip_widths)
+    measured: list[Measurement] = []
+    flicker: list[FlickerRow] = []
+    with EvaluationProgress(console, total=work) as progress:
+        for width in plan.widths:
+            for strength in plan.strengths:
+                samples = samples_of(subjects, width, strength, seed=plan.seed)
+                for name in plan.restorers:
+                    progress.begin(f"{name}, {width} px, {strength}, {len(samples)} faces")
+                    measured += bench.measure(name, samples)
+                    progress.finish(width**2 * len(subjects))
+        for width in clip_widths:
+            if not on_clips:
+                break
+            for strength in plan.strengths:
+                progress.begin(f"flicker, {width} px, {strength}, {len(on_clips)} clips")
+                flicker += flicker_rows(bench, plan.restorers, on_clips, width, strength, remembered, seed=plan.seed)
+                progress.finish(width**2 * FRAMES * len(on_clips) * len(plan.restorers))
+    if not measured:
+        raise UsageError(f"--widths: no face is wide enough for {min(plan.widths)} px. Give larger portraits")
+    return measured, flicker
+
+
+def _plan(
+    widths: str | None,
+    strengths: str | None,
+    restorers: str | None,
+    *,
+    peers: bool,
+    clips: int,
+    seed: int,
+    calibrating: bool,
+) -> Plan:
+    """Check the options; a calibration has its own defaults, and needs bicubic and both experts, no clips."""
+    usual_widths = calibration.WIDTHS if calibrating else WIDTHS
+    usual_strengths = list(STRENGTHS) if calibrating else [CLEAN.name, MEDIUM.name, HARD.name]
+    chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else _known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
+    return Plan(
+        widths=tuple(_width(text) for text in _listed(widths, [str(width) for width in usual_widths])),
+        strengths=tuple(_known("--strengths", strengths, list(STRENGTHS), usual_strengths)),
+        restorers=tuple(dict.fromkeys([*chosen, *(PEERS if peers and not calibrating else ())])),
+        clips=0 if calibrating else clips,
+        seed=seed,
+    )
+
+
+def _listed(text: str | None, usual: Sequence[str]) -> list[str]:
+    """The parts of a comma-separated option, each once."""
+    parts = list(usual) if text is None else [part.strip() for part in text.split(",")]
+    return list(dict.fromkeys(part for part in parts if part))
+
+
+def _known(option: str, text: str | None, known: Sequence[str], usual: Sequence[str]) -> list[str]:
+    chosen = _listed(text, usual)
+    unknown = [name for name in chosen if name not in known]
+    if unknown or not chosen:
+        raise UsageError(f"{option}: {', '.join(unknown) or 'nothing chosen'}; choose from {','.join(known)}")
+    return chosen
+
+
+def _width(text: str) -> int:
+    if not text.isdecimal() or int(text) not in _ALLOWED_WIDTHS:
+        allowed = f"{_ALLOWED_WIDTHS.start} to {_ALLOWED_WIDTHS.stop - 1}"
+        raise UsageError(f"--widths: {text} is not a whole number of px from {allowed}")
+    return int(text)
+
+
+def _usable(device: str) -> str:
+    """The device, if torch can compute there."""
+    try:
+        torch.zeros(1, device=torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {device}: torch cannot use it here ({error})") from error
+    return device
+
+
+def _spread(subjects: Sequence[Subject], count: int) -> list[Subject]:
+    """Some subjects, evenly spread."""
+    count = min(count, len(subjects))
+    return [subjects[int((number + 0.5) * len(subjects) / count)] for number in range(count)]
+
+
+def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restorer:
+    if name in (EXPERT_T, EXPERT_F):
+        return experts.load(name)
+    if name in PEERS:
+        return RememberingRestorer(load_peer(name, threads=threads), cache / name)
+    return Enlargement(name, {BICUBIC: cv2.INTER_CUBIC, LANCZOS: cv2.INTER_LANCZOS4}[name])
+
+
+def _default_cache() -> Path:
+    """Where figures are remembered unless told otherwise."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facemill" / "eval"
+
+
+def _tables_console() -> Console:
+    """Standard output; wide enough for a table where it is no terminal."""
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=_NARROWEST_PRINT)
+
+
+def _tell_calibration(found: Calibration, current: float, out: Path | None, *, as_json: bool) -> None:
+    """Print the curve and the best bound; with a folder, also write both and the chart."""
+    if as_json:
+        print(json.dumps(found.as_dict()))
+    else:
+        console = _tables_console()
+        console.print(_curve_table(found))
+        low, high = found.as_good
+        console.print(
+            f"best q_low {found.best.q_low:g} of {found.faces} degraded faces ({low:g} to {high:g} are as good); "
+            f"now {current:g}"
+        )
+    if out is not None:
+        (out / "calibration.json").write_text(json.dumps(found.as_dict()) + "\n")
+        (out / "calibration.svg").write_text(calibration_chart(found, current))
+
+
+def _curve_table(found: Calibration) -> Table:
+    table = Table(
+        title="Routed result, gains over bicubic (score: mean of the three in deviations)", title_justify="left"
+    )
+    for header in ("q_low", "to F", "score", "PSNR dB", "LPIPS", "cosine"):
+        table.add_column(header, justify="right", no_wrap=True)
+    shown = found.points[:: max(1, len(found.points) // 16)]
+    named = {"all to F": found.always_f, "all to T": found.always_t, "best": found.best}
+    for label, point in [*((f"{point.q_low:g}", point) for point in shown), *named.items()]:
+        mean = point.mean
+        table.add_row(
+            label,
+            f"{100 * point.share_f:.0f}%",
+            f"{mean.score:.3f}",
+            f"{mean.psnr:+.2f}",
+            f"{mean.lpips:+.3f}",
+            f"{mean.cosine:+.3f}",
+        )
+    ideal = found.ideal
+    cells = (f"{ideal.score:.3f}", f"{ideal.psnr:+.2f}", f"{ideal.lpips:+.3f}", f"{ideal.cosine:+.3f}")
+    table.add_row("ideal", "", *cells)
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(evaluate)

@@ -1,0 +1,117 @@
+"""What was computed once: figures in a small database, slow restorers' pictures in files; both named by content."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from flows.evaluation.figures import FIGURES_VERSION, Figures
+from flows.evaluation.restorers import Restored, Restorer
+from flows.evaluation.samples import Image, Sample
+from storage.errors import DestinationError
+
+
+def open_folder(folder: Path) -> Path:
+    """Make the folder that remembers.
+
+    Raises:
+        DestinationError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DestinationError(f"{folder}: the folder cannot be made ({error.strerror}); give another place") from error
+    return folder
+
+
+class FigureStore:
+    """Figures by what they were taken of: sample and restorer. One file, shared by runs at the same time."""
+
+    def __init__(self, folder: Path) -> None:
+        """Args:
+            folder: takes ``figures.sqlite``.
+
+        Raises:
+            DestinationError: the file cannot be used.
+        """
+        path = open_folder(folder) / "figures.sqlite"
+        try:
+            self._rows = sqlite3.connect(path, timeout=60, isolation_level=None)
+            self._rows.execute("CREATE TABLE IF NOT EXISTS figures (key TEXT PRIMARY KEY, value TEXT NOT NULL)")
+        except sqlite3.Error as error:
+            raise DestinationError(f"{path}: cannot be used ({error}); remove it or give another --cache") from error
+
+    def get(self, key: str) -> Any:
+        """What is remembered under a key, or None."""
+        row = self._rows.execute("SELECT value FROM figures WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, key: str, value: Any) -> None:
+        """Remember a value that JSON can hold."""
+        self._rows.execute("INSERT OR REPLACE INTO figures VALUES (?, ?)", (key, json.dumps(value)))
+
+    def figures(self, sample: Sample, restorer: Restorer) -> Figures | None:
+        """Figures of a restorer's answer to a sample, or None."""
+        found = self.get(sample_key(sample, restorer))
+        return None if found is None else Figures(**found)
+
+    def remember(self, sample: Sample, restorer: Restorer, figures: Figures) -> None:
+        """Keep them."""
+        self.put(sample_key(sample, restorer), asdict(figures))
+
+
+def sample_key(sample: Sample, restorer: Restorer) -> str:
+    """Hash of everything that the figures depend on."""
+    digest = hashlib.sha256(f"{FIGURES_VERSION} {restorer.identity} {sample.crop} {sample.box}".encode())
+    for array in (sample.picture_lr, sample.truth, sample.landmarks):
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+class RememberingRestorer:
+    """A slow restorer whose answers are kept as files, with the time that they took."""
+
+    def __init__(self, restorer: Restorer, folder: Path) -> None:
+        self._restorer = restorer
+        self._folder = open_folder(folder)
+
+    @property
+    def identity(self) -> str:
+        """The slow restorer's."""
+        return self._restorer.identity
+
+    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+        """Each crop restored, now or earlier."""
+        return [self._one(crop_rgb) for crop_rgb in crops_rgb]
+
+    def _one(self, crop_rgb: Image) -> Restored:
+        digest = hashlib.sha256(f"{self.identity} {crop_rgb.shape}".encode())
+        digest.update(crop_rgb.tobytes())
+        path = self._folder / f"{digest.hexdigest()}.npz"
+        try:
+            with np.load(path) as kept:
+                image_bgr = cv2.imdecode(kept["png_bgr"], cv2.IMREAD_COLOR)
+                if image_bgr is not None:
+                    return Restored(np.ascontiguousarray(image_bgr[..., ::-1], np.uint8), float(kept["ms"]))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            pass  # absent, or left broken by a crash: compute it
+        restored = self._restorer.restore([crop_rgb])[0]
+        _, png_bgr = cv2.imencode(".png", restored.image[..., ::-1])
+        content = io.BytesIO()
+        np.savez(content, png_bgr=png_bgr, ms=restored.ms)
+        draft = path.with_suffix(f".{os.getpid()}.part")
+        draft.write_bytes(content.getvalue())
+        draft.replace(path)
+        return restored

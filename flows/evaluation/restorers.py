@@ -1,0 +1,125 @@
+"""What is compared: enlargements that anybody has, the experts, and the router's choice among them."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from actors.experts import Expert, load_expert
+from actors.routing import Decision, RoutingBounds, decide, tier_of
+from flows.evaluation.samples import Image, Sample, enlarge
+from weights.fidelity import DEFAULT_FIDELITY
+
+BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED = "bicubic", "lanczos", "expert_t", "expert_f", "routed"
+PLAIN = (BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED)
+"""What is evaluated unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One restored crop.
+
+    Attributes:
+        image: (4H, 4W, 3) uint8 RGB.
+        ms: time it took, milliseconds; a batch's time is shared evenly.
+    """
+
+    image: Image
+    ms: float
+
+
+class Restorer(Protocol):
+    """Makes crops four times larger."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever its results may; figures are remembered by it."""
+
+    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+        """(H, W, 3) uint8 RGB each, in the same order."""
+
+
+def timed(restore: Callable[[Image], Image], crop_rgb: Image) -> Restored:
+    """Restore one crop and take the time."""
+    started = time.perf_counter()
+    image = restore(crop_rgb)
+    return Restored(image, 1000 * (time.perf_counter() - started))
+
+
+class Enlargement:
+    """One of OpenCV's interpolations."""
+
+    def __init__(self, name: str, interpolation: int) -> None:
+        self.identity = f"{name} OpenCV {cv2.__version__}"
+        self._interpolation = interpolation
+
+    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+        """Each crop enlarged."""
+        return [timed(lambda crop: enlarge(crop, self._interpolation), crop_rgb) for crop_rgb in crops_rgb]
+
+
+class ExpertRestorer:
+    """One of facemill's experts. On a CPU crops are timed one by one, elsewhere together."""
+
+    def __init__(self, expert: Expert, *, batched: bool) -> None:
+        self._expert, self._batched = expert, batched
+        # Its answer to a fixed crop tells code that computes differently from code that does not. It warms up, too.
+        crop = np.random.default_rng(0).integers(0, 256, (40, 32, 3)).astype(np.uint8)
+        answer = hashlib.sha256(expert.restore([crop])[0].tobytes()).hexdigest()
+        self.identity = f"{expert.name} {expert.sha256} {answer}"
+
+    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+        """Each crop restored by the expert."""
+        if not self._batched:
+            return [timed(lambda crop: self._expert.restore([crop])[0], crop_rgb) for crop_rgb in crops_rgb]
+        started = time.perf_counter()
+        images = self._expert.restore(crops_rgb)
+        ms = 1000 * (time.perf_counter() - started) / max(1, len(crops_rgb))
+        return [Restored(image, ms) for image in images]
+
+
+@dataclass(frozen=True)
+class ExpertChoice:
+    """Which weights the experts get.
+
+    Attributes:
+        device: torch device.
+        fidelity: between their natural (0) and their faithful (1) set.
+        weights_t, weights_f: files to use instead of the registered ones.
+    """
+
+    device: str = "cpu"
+    fidelity: float = DEFAULT_FIDELITY
+    weights_t: Path | None = None
+    weights_f: Path | None = None
+
+    def load(self, name: str) -> ExpertRestorer:
+        """Load expert_t or expert_f.
+
+        Raises:
+            weights.WeightsError: its weights cannot be used.
+        """
+        path = self.weights_t if name == EXPERT_T else self.weights_f
+        expert = load_expert(
+            "expert_t" if name == EXPERT_T else "expert_f",
+            device=self.device,
+            fidelity=self.fidelity,
+            weights_path=path,
+        )
+        return ExpertRestorer(expert, batched=self.device != "cpu")
+
+
+def route(sample: Sample, bounds: RoutingBounds) -> str:
+    """The restorer that the product would choose for a degraded face; what it leaves alone is enlarged bicubically.
+
+    The width asked for decides, not that of the box after rounding to whole pixels: 50 px is 50 px.
+    """
+    decision = decide(tier_of(sample.width, bounds), sample.sharpness, bounds)
+    return {Decision.EXPERT_T: EXPERT_T, Decision.EXPERT_F: EXPERT_F}.get(decision, BICUBIC)
