@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -52,6 +52,10 @@ class Handling:
     channels_last: bool = True
 
 
+DEFAULT_HANDLING = Handling()
+"""Of facemill's own networks."""
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One kind of network.
@@ -66,7 +70,7 @@ class Architecture:
     name: str
     signature: str
     build: Callable[[StateDict], nn.Module]
-    handling: Handling = field(default_factory=Handling)
+    handling: Handling = DEFAULT_HANDLING
 
 
 def _count(state: StateDict, prefix: str) -> int:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from actors.alignment import align_face, alignment, paste_face
-from actors.experts.architectures import Handling, architecture_of
+from actors.experts.architectures import DEFAULT_HANDLING, Handling, architecture_of
 from actors.experts.checkpoint import network_between, network_from_file, network_of, read_state, refuse_not_finite
 from actors.experts.spandrel_models import SpandrelModel, model_of
 from actors.geometry import Landmarks
@@ -26,7 +26,7 @@ EXPERT_SCALE = 4
 SMALLEST_SIDE = 16
 """Least height and width of a crop in px."""
 
-BUCKET_MULTIPLE = Handling().side_multiple
+BUCKET_MULTIPLE = DEFAULT_HANDLING.side_multiple
 """Crops are computed at sides that are multiples of this many px: T's windows need it; few sizes batch."""
 
 _GPU_BATCH_PIXELS = 512 * 1024
@@ -53,7 +53,7 @@ class Expert:
         sha256: str,
         *,
         device: str = "cpu",
-        handling: Handling = Handling(),  # noqa: B008 - frozen
+        handling: Handling = DEFAULT_HANDLING,
     ) -> None:
         self.name: str = name
         self.sha256 = sha256
@@ -72,10 +72,10 @@ class Expert:
     ) -> list[NDArray[np.uint8]]:
         """Make every crop :data:`EXPERT_SCALE` times larger and clearer.
 
-        A crop is mirrored at its right and bottom edge up to a multiple of 8 px, crops of equal padded size
-        are computed together, and the padding is cut off. The padding depends on the crop alone. On a CPU
-        each crop is a batch of its own, which is no slower there, so its result is the same bytes whatever
-        else is in ``crops_rgb``; on a GPU (bfloat16 where it is CUDA) the batch's shape may move a value by
+        A crop is mirrored at its right and bottom edge up to a multiple of 8 px (SRNet and models of spandrel: not at
+        all), crops of equal padded size are computed together, and the padding is cut off. The padding depends on the
+        crop alone. On a CPU each crop is a batch of its own, which is no slower there, so its result is the same bytes
+        whatever else is in ``crops_rgb``; on a GPU (bfloat16 where it is CUDA) the batch's shape may move a value by
         rounding.
 
         Args:
