@@ -1,0 +1,124 @@
+"""The command: what it prints and writes, and how it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+import flows.evaluate
+from flows.cli import main
+from flows.evaluation.figures import Meter
+from flows.evaluation.restorers import ExpertChoice
+from tests.flows.evaluation.conftest import Sharpened
+
+KEYS = "restorer width strength source n psnr ssim lpips cosine sharpness ms".split()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, meter: Meter, tmp_path: Path) -> None:
+    """Networks that measure in little time, experts that are none, and a cache of its own."""
+    monkeypatch.setattr(flows.evaluate, "load_meter", lambda device: meter)
+    monkeypatch.setattr(ExpertChoice, "load", lambda self, name: Sharpened(name, 0.3 if name == "expert_t" else 0.8))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["facemill", "eval", *map(str, arguments)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert isinstance(left.value.code, int)
+    return left.value.code
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    assert run(monkeypatch, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    lines = told.err.strip().splitlines()
+    assert lines[-1].startswith("facemill: ")
+    return lines[-1]
+
+
+@pytest.mark.usefixtures("small")
+def test_json_is_rows_and_nothing_else(monkeypatch, capsys, portraits_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    options = ("--widths", 64, "--strengths", "medium", "--clips", 0, "--faces", 2, "--json")
+    assert run(monkeypatch, "--data", portraits_folder, *options) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert all(list(row) == KEYS for row in rows)
+    overall = [row for row in rows if row["source"] == "all"]
+    assert [row["restorer"] for row in overall] == ["bicubic", "lanczos", "expert_t", "expert_f", "routed"]
+    figures = {row["restorer"]: row for row in overall}
+    assert figures["routed"]["psnr"] == figures["expert_t"]["psnr"] != figures["expert_f"]["psnr"]
+    assert {row["source"] for row in rows} > {"all"}
+
+
+@pytest.mark.usefixtures("small")
+def test_tables_page_and_files(monkeypatch, capsys, portraits_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    options = ("--widths", 100, "--strengths", "hard", "--clips", 1, "--faces", 1, "--tiles", 1)
+    out = tmp_path / "page"
+    assert run(monkeypatch, "--data", portraits_folder, *options, "--out", out) == 0
+    told = capsys.readouterr().out
+    for table in ("Over its own widths", "By width", "By source", "Does routing pay?", "Flicker"):
+        assert table in told
+    with (out / "rows.csv").open() as lines:
+        assert len(list(csv.DictReader(lines))) == len(json.loads((out / "rows.json").read_text())) == 10
+    assert {row["restorer"] for row in json.loads((out / "flicker.json").read_text())} >= {"bicubic", "routed"}
+    assert "original" in (out / "index.html").read_text()
+    assert len(list((out / "tiles").iterdir())) == 7
+
+
+@pytest.mark.usefixtures("small")
+def test_calibration_writes_its_curve(monkeypatch, capsys, portraits_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    options = ("--calibrate", "q_low", "--widths", 100, "--strengths", "clean,hard", "--faces", 2, "--out", tmp_path)
+    assert run(monkeypatch, "--data", portraits_folder, *options) == 0
+    assert "best q_low" in capsys.readouterr().out
+    found = json.loads((tmp_path / "calibration.json").read_text())
+    assert found["faces"] == 4
+    assert (tmp_path / "calibration.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--restorers", "bicubic,best"), "--restorers: best; choose from bicubic,lanczos"),
+        (("--strengths", "awful"), "--strengths: awful; choose from clean"),
+        (("--widths", "64,wide"), "--widths: wide is not a whole number of px from 32 to 400"),
+        (("--widths", "9999"), "--widths: 9999"),
+        (("--device", "cuda:77"), "--device cuda:77: torch cannot use it here"),
+    ],
+)
+@pytest.mark.usefixtures("small")
+def test_bad_options_are_refused_in_a_line(monkeypatch, capsys, tmp_path: Path, options, told: str) -> None:  # type: ignore[no-untyped-def]
+    assert told in refused(monkeypatch, capsys, "--data", tmp_path, *options)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_folder_without_faces_is_refused(monkeypatch, capsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "a.png").write_bytes(b"not a picture")
+    assert f"{tmp_path}: no picture of a face" in refused(monkeypatch, capsys, "--data", tmp_path)
+
+
+@pytest.mark.usefixtures("small")
+def test_faces_that_are_all_too_narrow_are_refused(monkeypatch, capsys, portraits_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    told = refused(monkeypatch, capsys, "--data", portraits_folder, "--widths", 400, "--restorers", "bicubic")
+    assert "no face is wide enough for 400 px" in told
+
+
+def test_absent_networks_come_with_the_command_that_fetches_them(monkeypatch, capsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("FACEMILL_WEIGHTS", str(tmp_path))
+    told = refused(monkeypatch, capsys, "--data", tmp_path)
+    assert "`facemill weights pull lpips_alex sface`" in told
+
+
+@pytest.mark.usefixtures("small")
+def test_weights_that_do_not_fit_are_refused(monkeypatch, capsys, portraits_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.undo()
+    monkeypatch.setattr(flows.evaluate, "load_meter", lambda device: None)
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(b"cut off")
+    options = ("--weights-t", path, "--widths", 64, "--restorers", "expert_t", "--faces", 1, "--clips", 0)
+    told = refused(monkeypatch, capsys, "--data", portraits_folder, *options, "--cache", tmp_path / "cache")
+    assert str(path) in told
