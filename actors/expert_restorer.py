@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from actors.geometry import Placement
+from actors.geometry import Landmarks, Placement, rotate_landmarks
 from actors.routing import Decision
-from actors.work import ShardWork, from_table, to_table
+from actors.work import FaceInFrame, ShardWork, from_table, to_table
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
-from weights import DEFAULT_FIDELITY
+from weights import DEFAULT_FIDELITY, ExpertWeights, WeightsError, find_model
+
+if TYPE_CHECKING:
+    from actors.experts import Expert
 
 
 class ExpertRestorer:
@@ -23,7 +27,7 @@ class ExpertRestorer:
         self,
         expert: Decision,
         size: SizeSettings,
-        fidelity: float = DEFAULT_FIDELITY,
+        weights: ExpertWeights | None = None,
         *,
         device: str = "cpu",
         threads: int = 1,
@@ -31,13 +35,10 @@ class ExpertRestorer:
         # In the actor only: the driver need not wait for torch.
         import torch
 
-        from actors.experts import ExpertName, load_expert
-
         torch.set_num_threads(threads)
         self._routed_here = expert
         self._size = size
-        name: ExpertName = "expert_f" if expert is Decision.EXPERT_F else "expert_t"
-        self._expert = load_expert(name, device=device, fidelity=fidelity)
+        self._expert = loaded_expert(expert, weights, device=device)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
@@ -54,9 +55,40 @@ class ExpertRestorer:
         placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, self._size))
         turns = work.shard.probe.rotation // 90
         upright = [np.ascontiguousarray(np.rot90(work.crops[face.crop_index], turns)) for face in mine]
-        restored = self._expert.restore(upright)
+        restored = self._expert.restore(upright, [landmarks_in_crop(face, turns) for face in mine])
         patches = {
             face.crop_index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
             for face, patch in zip(mine, restored, strict=True)
         }
         return replace(work, crops={**work.crops, **patches})
+
+
+def landmarks_in_crop(face: FaceInFrame, turns: int) -> Landmarks:
+    """A face's landmarks in the pixels of its crop, after that was turned left by `turns` * 90 degrees."""
+    in_crop = tuple((x - face.crop.x0, y - face.crop.y0) for x, y in face.landmarks)
+    return rotate_landmarks(in_crop, turns, face.crop.width, face.crop.height)
+
+
+def loaded_expert(expert: Decision, weights: ExpertWeights | None = None, *, device: str = "cpu") -> Expert:
+    """The network that restores on a route.
+
+    Args:
+        expert: the route.
+        weights: what the job has chosen for it; None for the expert's own, as they are by default.
+        device: a torch device.
+
+    Raises:
+        WeightsError: the weights cannot be used, or are not on this machine what they were where the job was started.
+    """
+    from actors.experts import ExpertName, load_expert
+
+    name: ExpertName = "expert_f" if expert is Decision.EXPERT_F else "expert_t"
+    path = find_model(weights.model) if weights and weights.model else None
+    fidelity = weights.fidelity if weights else DEFAULT_FIDELITY
+    loaded = load_expert(name, device=device, fidelity=fidelity, weights_path=path)
+    if weights is not None and loaded.sha256 != weights.sha256:
+        raise WeightsError(
+            f"{path or name}: has sha256 {loaded.sha256[:12]}..., the job was started with {weights.sha256[:12]}...; "
+            "every machine of the cluster needs the same file at the same place"
+        )
+    return loaded

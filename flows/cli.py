@@ -63,6 +63,12 @@ def restore(
     fidelity: Annotated[
         str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY}.", "X")
     ] = None,
+    expert_t_weights: Annotated[
+        str | None, _flag("Someone else's model instead of Expert-T: a file, or a registered name.", "FILE|NAME")
+    ] = None,
+    expert_f_weights: Annotated[
+        str | None, _flag("Someone else's model instead of Expert-F: a file, or a registered name.", "FILE|NAME")
+    ] = None,
     w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
     w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
     w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,

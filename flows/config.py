@@ -50,6 +50,10 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """Experts that restore; `none` composites nothing."""
     fidelity: float = Field(DEFAULT_FIDELITY, ge=0, le=1)
     """Which set of weights the experts use: 1 is `faithful`, 0 is `natural`, in between both are mixed."""
+    expert_t_weights: str | None = Field(None, min_length=1)
+    """File or registered name of someone else's model, in Expert-T's place."""
+    expert_f_weights: str | None = Field(None, min_length=1)
+    """File or registered name of someone else's model, in Expert-F's place."""
     baseline: bool = False
     """Also write each video only scaled."""
     compare: bool = False
@@ -107,7 +111,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
         """16 hex digits: the same inputs, settings that results depend on, and weights are the same job.
 
         Args:
-            weights: registered name of each set of weights in use -> sha256 of its file.
+            weights: name of each weight file in use -> its sha256; a model's path is not part of the job, its hash is.
         """
         told = {
             "version": _PIXELS_VERSION,

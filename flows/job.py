@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from actors.routing import Decision
 from flows.config import JobConfig
 from storage.catalogue import Source, find_sources, searched_folders
 from storage.errors import UsageError
 from storage.receipts import WorkArea
 from storage.store import Store, is_remote, join
-from weights import find_weights, verify_weights, weight_sets
+from weights import ExpertWeights, choose_weights
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,10 @@ class Job:
     """Sorted by relative path."""
     out: str
     """Absolute path or `s3://` URL that takes the results."""
+    experts: Mapping[Decision, ExpertWeights]
+    """What each expert that is asked for is made of."""
     weights: tuple[tuple[str, str], ...]
-    """(registered name, sha256) of every set of weights in use."""
+    """(name, sha256) of every weight file in use."""
     name: str
     """16 hex digits: see `JobConfig.job_id`."""
 
@@ -49,10 +52,11 @@ def open_job(config: JobConfig) -> Job:
     out = config.out if is_remote(config.out) else os.path.abspath(os.path.expanduser(config.out))
     _refuse_searched(out, config.sources)
     _refuse_sources(out, sources)
-    weights = _verified_weights(config)
+    experts = _chosen_weights(config)
     store.check_writable(out)
-    name = config.job_id(sources, weights)
-    return Job(config, store, tuple(sources), out, tuple(weights.items()), name)
+    weights = tuple(file for expert in experts.values() for file in expert.files)
+    name = config.job_id(sources, dict(weights))
+    return Job(config, store, tuple(sources), out, experts, weights, name)
 
 
 def place(url: str) -> str:
@@ -74,10 +78,10 @@ def _refuse_sources(out: str, sources: Sequence[Source]) -> None:
             raise UsageError(f"--out {out} would write over the source {over}. Choose another folder")
 
 
-def _verified_weights(config: JobConfig) -> dict[str, str]:
-    """Registered name -> sha256 of the sets of weights that the job's experts are made of."""
-    names = [name for expert in sorted(config.active_experts) for name in weight_sets(expert.value, config.fidelity)]
-    entries = [find_weights(name) for name in names]
-    for entry in entries:
-        verify_weights(entry)
-    return {entry.name: entry.sha256 for entry in entries}
+def _chosen_weights(config: JobConfig) -> dict[Decision, ExpertWeights]:
+    """What each of the job's experts is made of."""
+    models = {Decision.EXPERT_T: config.expert_t_weights, Decision.EXPERT_F: config.expert_f_weights}
+    return {
+        expert: choose_weights(expert.value, fidelity=config.fidelity, model=models[expert])
+        for expert in sorted(config.active_experts)
+    }

@@ -69,10 +69,9 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     add = partial(_through, most=len(shards))
     detector = (job.store, config.detection, config.routing, size, experts)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
-    if Decision.EXPERT_F in experts:
-        rows = add(rows, ExpertRestorer, pools.experts_f, (Decision.EXPERT_F, size, config.fidelity), on_device=True)
-    if Decision.EXPERT_T in experts:
-        rows = add(rows, ExpertRestorer, pools.experts_t, (Decision.EXPERT_T, size, config.fidelity), on_device=True)
+    for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):
+        if expert in experts:
+            rows = add(rows, ExpertRestorer, pool, (expert, size, job.experts[expert]), on_device=True)
     compositor = (job.store, job.area, size, config.encode, config.variants)
     return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 

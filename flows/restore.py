@@ -12,6 +12,7 @@ from flows.config import JobConfig
 from flows.driver import Driver, Outcome
 from flows.job import Job, open_job
 from flows.ledger import Ledger
+from flows.models import check_models
 from flows.pipeline import receipts, set_ray_data_context
 from flows.planning import plan_videos
 from flows.pools import plan_pools
@@ -28,6 +29,7 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
 
     Raises:
         FacemillError: the job as a whole cannot run; a video that cannot be restored is in the outcome instead.
+        WeightsError: an expert that is asked for has no usable weights.
     """
     job = open_job(config)
     outcome = Outcome()
@@ -69,6 +71,7 @@ def _is_finished(job: Job, source: Source) -> bool:
 def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> None:
     """Plan, leave out what is there, and drive the pools until every video is decided."""
     set_ray_data_context(job.config.shard_seconds)
+    check_models(job)
     resources = ray.cluster_resources()
     pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), job.config.pools)
     plans, unusable = plan_videos(job, sources)

@@ -34,7 +34,7 @@ def mixed_sha256(sets: Mapping[str, str], fidelity: float) -> str:
     """64 hex digits that identify an expert made of these sets: a set that stands alone keeps its file's hash.
 
     Args:
-        sets: registered name -> sha256 of its file, those that :func:`weight_sets` names.
+        sets: name -> sha256 of its file, those that :func:`weight_sets` names.
         fidelity: 0 to 1.
     """
     if len(sets) == 1:

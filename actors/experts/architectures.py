@@ -15,6 +15,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from actors.experts.frequency import FrequencyExpert
+from actors.experts.srnet import SRNet
 from actors.experts.transformer import TransformerExpert
 
 StateDict = Mapping[str, Tensor]
@@ -35,6 +36,27 @@ class ExpertNetwork(Protocol):
 
 
 @dataclass(frozen=True)
+class Handling:
+    """How a network wants to be run.
+
+    Attributes:
+        side_multiple: sides that a crop is mirrored up to, px; 1 where padding would be seen everywhere.
+        alone: whether crops go through it one by one, also on a GPU.
+        bfloat16: whether it stands bfloat16, which is used on CUDA alone.
+        channels_last: whether its memory may be laid out so; foreign code may rely on the other way.
+    """
+
+    side_multiple: int = 8
+    alone: bool = False
+    bfloat16: bool = True
+    channels_last: bool = True
+
+
+DEFAULT_HANDLING = Handling()
+"""Of facemill's own networks."""
+
+
+@dataclass(frozen=True)
 class Architecture:
     """One kind of network.
 
@@ -42,11 +64,13 @@ class Architecture:
         name: class of the network, as the registry of weights names it.
         signature: a key that only this architecture has.
         build: makes the untrained network that a state dict of this kind fits.
+        handling: how it wants to be run.
     """
 
     name: str
     signature: str
     build: Callable[[StateDict], nn.Module]
+    handling: Handling = DEFAULT_HANDLING
 
 
 def _count(state: StateDict, prefix: str) -> int:
@@ -79,10 +103,31 @@ def _build_frequency(state: StateDict) -> FrequencyExpert:
     )
 
 
+def _build_srnet(state: StateDict) -> SRNet:
+    channels = state["body.conv_in.weight"].shape[0]
+    return SRNet(
+        gated=any(key.startswith("detail_head.") for key in state),
+        features=state["head.0.weight"].shape[0],
+        growth=state["rrdb.0.c1.weight"].shape[0],
+        blocks=_count(state, "rrdb"),
+        channels=channels,
+        hidden=state["body.encoder.layers.0.linear1.weight"].shape[0],
+        depth=_count(state, "body.encoder.layers"),
+        scale=math.isqrt(state["body.conv_pre.weight"].shape[0] // channels),
+    )
+
+
 ARCHITECTURES = (
     Architecture("TransformerExpert", "groups.0.near.attention.position_bias", _build_transformer),
     Architecture("FrequencyExpert", "coarse_bands.weight", _build_frequency),
+    # Every pixel attends to every other: padding would change the whole result.
+    Architecture("SRNet", "rrdb.0.c1.weight", _build_srnet, Handling(side_multiple=1)),
 )
+
+
+def architecture_of(state: StateDict) -> Architecture | None:
+    """Which of facemill's own architectures a state dict is of, by its keys."""
+    return next((a for a in ARCHITECTURES if a.signature in state), None)
 
 
 def network_from_state(state: StateDict) -> nn.Module:
@@ -94,7 +139,7 @@ def network_from_state(state: StateDict) -> nn.Module:
     Raises:
         UnfitStateError: no architecture has such keys, a key is missing or too many, a shape is wrong.
     """
-    architecture = next((a for a in ARCHITECTURES if a.signature in state), None)
+    architecture = architecture_of(state)
     if architecture is None:
         known = ", ".join(a.name for a in ARCHITECTURES)
         raise UnfitStateError(f"its {len(state)} keys belong to no architecture that facemill knows ({known})")
@@ -102,7 +147,7 @@ def network_from_state(state: StateDict) -> nn.Module:
         network = architecture.build(state)
     except KeyError as error:
         raise UnfitStateError(f"{architecture.name} needs the key {error.args[0]}, which is missing") from error
-    except (ValueError, IndexError, ArithmeticError, RuntimeError) as error:
+    except (ValueError, IndexError, ArithmeticError, RuntimeError, AssertionError) as error:
         raise UnfitStateError(f"{architecture.name} cannot be built from its shapes ({error})") from error
     _refuse_differences(architecture.name, network.state_dict(), state)
     network.load_state_dict({key: value.float() for key, value in state.items()})

@@ -125,14 +125,14 @@ def _filled(module: nn.Module, **tensors: Tensor) -> nn.Module:
     return module
 
 
-def align(faces: Tensor, landmarks_xy: NDArray[np.float64]) -> Tensor:
+def align(faces: Tensor, landmarks_xy: NDArray[np.float64], *, averaged: bool = True) -> Tensor:
     """Cut faces out to SFace's template, differentiably.
-
-    A face that shrinks is first averaged over whole px, so that what lies between the template's points counts too.
 
     Args:
         faces: (N, 3, H, W).
         landmarks_xy: (N, 5, 2) in px of ``faces``, centre of the first pixel at 0.
+        averaged: whether a face that shrinks is first averaged over whole px, so that what lies between the template's
+            points counts too; without, it is `cv2.FaceRecognizerSF.alignCrop`, which leaves that out.
 
     Returns:
         (N, 3, 112, 112); beyond the picture's edge its border continues.
@@ -142,7 +142,7 @@ def align(faces: Tensor, landmarks_xy: NDArray[np.float64]) -> Tensor:
     aligned = []
     for face, points in zip(faces, landmarks_xy, strict=True):
         back = similarity_transform(TEMPLATE_XY, points)
-        shrink = max(1, int(np.hypot(*back[0, :2])))
+        shrink = max(1, int(np.hypot(*back[0, :2]))) if averaged else 1
         height, width = face.shape[1] // shrink * shrink, face.shape[2] // shrink * shrink
         small = functional.avg_pool2d(face[None, :, :height, :width], shrink)
         places = template @ back[:, :2].T + back[:, 2]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from actors.experts.layers import haar_forward
 from flows.perception.lpips import Lpips
@@ -86,46 +87,59 @@ class NaturalLoss:
 
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
-    Patches that hold a whole face are compared by SFace.
+    Patches that hold a whole face are compared by SFace. LPIPS beyond what is near is squared: a face that is already
+    near its original is left to the faithful loss, and one that is far is pulled harder. The cosine is not: who
+    somebody is must not get lost at either end.
 
     Attributes:
         faithful: the first stage's loss.
         perception: the networks.
         alex, vgg, identity: the weights of their terms.
+        near: LPIPS (AlexNet) below which a patch is left alone.
         window: side of what VGG-16 sees, px of the original.
     """
 
     faithful: Loss
     perception: Perception
-    alex: float = 0.1
-    vgg: float = 0.05
-    identity: float = 0.05
+    alex: float = 0.5
+    vgg: float = 0.15
+    identity: float = 0.8
+    near: float = 0.12
     window: int = 112
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
-        original = batch.original
-        total = self.faithful(restored, batch)
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
-        total = total + self.alex * self.perception.alex(restored[..., dy:, dx:], original[..., dy:, dx:]).mean()
-        total = total + self.vgg * self._vgg(restored, original)
-        return total + self.identity * identity_distance(restored, batch, self.perception.sface)
+        distances = self.perception.alex(restored[..., dy:, dx:], batch.original[..., dy:, dx:])
+        total = self.faithful(restored, batch) + self.alex * functional.relu(distances - self.near).square().mean()
+        total = total + self.vgg * self._vgg(restored, batch.original).square().mean()
+        return total + self.identity * _mean(identity_distances(restored, batch, self.perception.sface))
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
         window = min(self.window, *restored.shape[-2:])
         top, left = (int(torch.randint(side - window + 1, ())) for side in restored.shape[-2:])
         part = (slice(number, number + 1), slice(None), slice(top, top + window), slice(left, left + window))
-        return self.perception.vgg(restored[part], original[part]).mean()
+        return self.perception.vgg(restored[part], original[part])
 
 
-def identity_distance(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
-    """Mean of 1 - cosine between SFace's vectors of restored and original faces; 0 if no patch holds a whole face."""
+def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
+    """1 - cosine of SFace's vectors of restored and original, (M,), for the M patches that hold a whole face.
+
+    Half of the time, at random, the faces are averaged before they shrink to the recogniser's size, half of the time
+    sampled: recognisers are used both ways, and who a face is must not depend on it.
+    """
     whole = ~batch.landmarks_xy.isnan().flatten(1).any(1)
     if not whole.any():
-        return restored.new_zeros(())
+        return restored.new_zeros(0)
     points = batch.landmarks_xy[whole].double().cpu().numpy()
+    averaged = bool(torch.rand(()) < 0.5)
     with torch.no_grad():
-        wanted = sface(align(batch.original[whole], points))
-    found = sface(align(restored[whole], points))
-    return 1 - (found * wanted).sum(1).mean()
+        wanted = sface(align(batch.original[whole], points, averaged=averaged))
+    found = sface(align(restored[whole], points, averaged=averaged))
+    return 1 - (found * wanted).sum(1)
+
+
+def _mean(values: Tensor) -> Tensor:
+    """The mean, 0 of none."""
+    return values.sum() / max(1, len(values))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -133,20 +135,80 @@ def test_sets_of_two_networks_are_refused_with_both_files(tmp_path: Path) -> Non
 
 
 class Payload:
-    """Unpickled, it would raise."""
+    """Unpickled, it would leave a folder behind."""
 
-    def __reduce__(self) -> tuple[Callable[[], object], tuple[()]]:
-        return _explode, ()
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
 
-
-def _explode() -> object:
-    raise AssertionError("the pickle was executed")
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return os.mkdir, (str(self.mark),)
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("name", ["weights.pth", "renamed.safetensors"])
-def test_a_pickle_is_refused_without_running_it(tmp_path: Path, name: str, zipped: bool) -> None:
-    path = tmp_path / name
-    torch.save({"weights": Payload()}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(WeightsError, match="pickle"):
+def test_a_pickle_with_code_in_it_is_refused_and_does_not_run(tmp_path: Path, name: str, zipped: bool) -> None:
+    path, mark = tmp_path / name, tmp_path / "the code ran"
+    torch.save({"weights": Payload(mark)}, path, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(WeightsError, match=r"is a pickle that asks for posix\.mkdir, which could run code"):
         network_from_file(path, scale=4)
+    assert not mark.exists()
+    with path.open("rb") as content:
+        torch.load(content, weights_only=False)
+    assert mark.exists(), "the test's own pickle is harmless: it proves nothing"
+
+
+def test_a_checkpoint_of_tensors_alone_is_read(weights_file: Path) -> None:
+    state, path = load_file(weights_file), weights_file.with_suffix(".pth")
+    torch.save({"optimizer": {"step": 3}, "params_ema": {f"module.{key}": value for key, value in state.items()}}, path)
+    found = network_from_file(path, scale=4).state_dict()
+    assert found.keys() == state.keys()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+
+
+UNFIT: dict[str, tuple[object, str]] = {
+    "a list": ([torch.zeros(1)], "holds no weights by name, but list"),
+    "nothing": ({}, "holds no weights by name"),
+    "a number among the tensors": ({"stem.weight": torch.zeros(1), "epoch": 3}, "epoch in it is no tensor"),
+}
+
+
+@pytest.mark.parametrize(("content", "reason"), UNFIT.values(), ids=UNFIT)
+def test_a_checkpoint_without_a_state_dict_is_refused(tmp_path: Path, content: object, reason: str) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match=reason):
+        network_from_file(path, scale=4)
+
+
+def test_a_truncated_checkpoint_is_refused(weights_file: Path) -> None:
+    path = weights_file.with_suffix(".pth")
+    torch.save(load_file(weights_file), path)
+    content = path.read_bytes()
+    for share in (0.5, 0.99):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(WeightsError, match="truncated, or no checkpoint"):
+            network_from_file(path, scale=4)
+
+
+def test_an_archive_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth.zip"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("weights.pth", b"x")
+    with pytest.raises(WeightsError, match="no checkpoint of PyTorch"):
+        network_from_file(path, scale=4)
+
+
+@pytest.mark.parametrize(("make", "reason"), [(Path.mkdir, "is a folder"), (Path.touch, "truncated")])
+def test_what_is_no_file_of_weights_is_refused(tmp_path: Path, make: Callable[[Path], None], reason: str) -> None:
+    make(tmp_path / "weights")
+    with pytest.raises(WeightsError, match=reason):
+        network_from_file(tmp_path / "weights", scale=4)
+
+
+def test_a_refusal_is_one_line_that_names_the_file(weights_file: Path) -> None:
+    for change in (lambda state: state.pop("stem.bias"), lambda state: state.update(x=torch.zeros(1))):
+        rewrite(weights_file, change)
+        with pytest.raises(WeightsError) as refused:
+            network_from_file(weights_file, scale=4)
+        assert str(refused.value).startswith(f"{weights_file}: ")
+        assert "\n" not in str(refused.value)

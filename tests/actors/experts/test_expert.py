@@ -22,14 +22,15 @@ class NearestX4(nn.Module):
 
     scale, size_multiple = 4, 1
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, error: RuntimeError | None = None) -> None:
         super().__init__()
         self.capacity = capacity
+        self.error = error or torch.OutOfMemoryError("no memory")
         self.batches: list[int] = []
 
     def forward(self, image: Tensor) -> Tensor:
         if len(image) > self.capacity:
-            raise torch.OutOfMemoryError("no memory")
+            raise self.error
         self.batches.append(len(image))
         return image.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
 
@@ -65,6 +66,16 @@ def test_padding_moves_pixels_far_from_it_by_two_grey_levels_at_most(network: nn
     assert np.percentile(difference, 99) <= 2
 
 
+def test_a_crop_of_a_whole_multiple_is_the_networks_own_result_to_its_edges(network: nn.Module, crop: MakeCrop) -> None:
+    """No padding is added to it, and none of its neighbours' shows: also not in the last row."""
+    crops_rgb = [crop(48, 40), crop(41, 33, 1), crop(45, 40, 2)]
+    restored = Expert("expert_t", network, "").restore(crops_rgb)[0]
+    with torch.inference_mode():
+        image = torch.from_numpy(crops_rgb[0]).permute(2, 0, 1)[None].float() / 255
+        exact = (network(image).clamp(0, 1) * 255).round()[0].permute(1, 2, 0).numpy()
+    assert np.abs(restored.astype(int) - exact).max() <= 1
+
+
 def test_restoring_twice_gives_the_same_bytes(network: nn.Module, crop: MakeCrop) -> None:
     expert = Expert("expert_f", network, "")
     first, second = (expert.restore([crop(35, 27)])[0] for _ in range(2))
@@ -88,6 +99,36 @@ def test_out_of_memory_halves_the_batch_and_loses_no_crop(crop: MakeCrop, monkey
     assert max(stand_in.batches) <= 2
     for crop_rgb, result_rgb in zip(crops_rgb, restored, strict=True):
         np.testing.assert_array_equal(result_rgb[::4, ::4], crop_rgb)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
+        "[enforce fail at alloc_cpu.cpp:79] data. DefaultCPUAllocator: not enough memory: you tried to allocate",
+        "CUDA error: out of memory",
+    ],
+)
+def test_out_of_memory_without_a_type_of_its_own_halves_the_batch_too(
+    crop: MakeCrop, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    stand_in = NearestX4(capacity=3, error=RuntimeError(message))
+    expert = Expert("expert_t", stand_in, "")
+    monkeypatch.setattr(expert, "_batch_limit", lambda size: 8)
+    crops_rgb = [crop(24, 24, seed) for seed in range(7)]
+    restored = expert.restore(crops_rgb)
+    assert max(stand_in.batches) <= 3
+    for crop_rgb, result_rgb in zip(crops_rgb, restored, strict=True):
+        np.testing.assert_array_equal(result_rgb[::4, ::4], crop_rgb)
+
+
+def test_another_error_is_no_reason_to_try_again(crop: MakeCrop, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = NearestX4(capacity=3, error=RuntimeError("size mismatch"))
+    expert = Expert("expert_t", stand_in, "")
+    monkeypatch.setattr(expert, "_batch_limit", lambda size: 8)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        expert.restore([crop(24, 24)] * 7)
+    assert stand_in.batches == []
 
 
 def test_one_crop_that_does_not_fit_is_an_error_and_not_an_endless_loop(crop: MakeCrop) -> None:

@@ -14,7 +14,7 @@ from flows.training.losses import (
     faithful_loss_f,
     faithful_loss_t,
     haar_distance,
-    identity_distance,
+    identity_distances,
 )
 
 BOTH = pytest.mark.parametrize("loss", [faithful_loss_t, faithful_loss_f])
@@ -58,15 +58,16 @@ def small_perception() -> Perception:
 
 def test_the_natural_loss_is_least_at_the_truth_and_hears_every_term() -> None:
     perception = small_perception()
-    batch = batch_of(torch.rand(2, 3, 128, 128))._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY).repeat(2, 1, 1))
-    restored = (batch.original + 0.2 * torch.randn(2, 3, 128, 128)).requires_grad_()
+    original = nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=16.0)
+    batch = batch_of(original)._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY).repeat(2, 1, 1))
+    restored = (original.flip(3) + 0.1 * torch.randn(2, 3, 128, 128)).requires_grad_()
     costs = {}
     for term in ("none", "alex", "vgg", "identity"):
-        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 1.0} if term != "none" else {})
+        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 10.0} if term != "none" else {})
         loss = NaturalLoss(faithful_loss_t, perception, **weights)
         assert float(loss(batch.original, batch)) < 0.002
         costs[term] = float(loss(restored, batch).detach())
-    assert all(costs[term] > costs["none"] + 1e-4 for term in ("alex", "vgg", "identity"))
+    assert all(costs[term] > costs["none"] + 1e-3 for term in ("alex", "vgg", "identity"))
     (gradient,) = torch.autograd.grad(NaturalLoss(faithful_loss_t, perception)(restored, batch), restored)
     assert torch.isfinite(gradient).all()
 
@@ -75,9 +76,9 @@ def test_only_patches_that_hold_a_face_are_asked_who_it_is() -> None:
     sface = small_perception().sface
     batch = batch_of(torch.rand(2, 3, 128, 128))
     restored = torch.rand(2, 3, 128, 128)
-    assert float(identity_distance(restored, batch, sface)) == 0
+    assert len(identity_distances(restored, batch, sface)) == 0
     batch.landmarks_xy[1] = torch.from_numpy(TEMPLATE_XY)
-    found = identity_distance(restored.requires_grad_(), batch, sface)
+    (found,) = identity_distances(restored.requires_grad_(), batch, sface)
     found.backward()
     assert restored.grad is not None
     assert restored.grad[0].abs().max() == 0
