@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from actors.routing import RoutingBounds
 from flows.evaluation.bench import rows_of, samples_of
 from flows.evaluation.figures import Meter
+from flows.evaluation.remembered import FigureStore
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, ROUTED, route
 from flows.evaluation.samples import enlarge
 from flows.evaluation.subjects import Subject
+from storage.errors import DestinationError
 from tests.flows.evaluation.conftest import BenchFixture
 
 
@@ -88,3 +91,9 @@ def test_the_router_chooses_as_in_the_product(
     assert measurement.by == expected
     assert measurement.restorer == ROUTED
     assert measurement.figures == made.bench.measure(expected, [sample])[0].figures
+
+
+def test_a_store_that_is_damaged_is_refused_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "figures.sqlite").write_bytes(b"no database " * 100)
+    with pytest.raises(DestinationError, match=r"figures\.sqlite: cannot be used"):
+        FigureStore(tmp_path)
