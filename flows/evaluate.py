@@ -256,9 +256,9 @@ def _tell_calibration(found: Calibration, current: float, out: Path | None, *, a
     else:
         console = _tables_console()
         console.print(_curve_table(found))
-        low, high = found.as_good
+        low, high = found.likely
         console.print(
-            f"best q_low {found.best.q_low:g} of {found.faces} degraded faces ({low:g} to {high:g} are as good); "
+            f"best q_low {found.best.q_low:g} of {found.faces} degraded faces ({low:g} to {high:g} for other draws); "
             f"now {current:g}"
         )
     if out is not None:

@@ -18,13 +18,14 @@ from flows.evaluation.bench import Measurement
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T
 from storage.errors import UsageError
 
-WIDTHS = (100, 120, 140)
+WIDTHS = (100, 125)
 FACES = 12
 """Of these few the calibration takes minutes."""
 
 _CURVE_POINTS = 200
-_AS_GOOD = 0.05
-"""Bounds whose mean is within this share of what routing gains at best count as equally good."""
+_RESAMPLES = 400
+_LIKELY = (10, 90)
+"""Percentiles of the best bound over other draws of as many portraits."""
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,14 @@ class Calibration:
         faces: degraded faces that both experts restored.
         points: the curve, by rising q_low; the first sends every face to F, the last every one to T.
         best: its highest point.
-        as_good: lowest and highest q_low about the best one that are as good as it.
+        likely: where the best bound lies for four in five other draws of as many portraits (bootstrap).
         ideal: the mean if every face went to the expert that scores higher on it.
     """
 
     faces: int
     points: tuple[Point, ...]
     best: Point
-    as_good: tuple[float, float]
+    likely: tuple[float, float]
     ideal: Mean
 
     @property
@@ -105,10 +106,12 @@ def calibrate(measured: Sequence[Measurement]) -> Calibration:
     sharpness = np.array([found[BICUBIC].sharpness_lr for found in whole])
     gains = {name: np.array([_gains(found[name], found[BICUBIC]) for found in whole]) for name in (EXPERT_T, EXPERT_F)}
     scores = _scores(gains)
-    points = tuple(_point(bound, sharpness, gains, scores) for bound in _bounds(sharpness))
+    bounds = _bounds(sharpness)
+    points = tuple(_point(bound, sharpness, gains, scores) for bound in bounds)
     best = max(points, key=lambda point: point.mean.score)
+    likely = _likely(bounds, sharpness, scores[EXPERT_F] - scores[EXPERT_T], [found[BICUBIC].face for found in whole])
     prefers_f = scores[EXPERT_F] > scores[EXPERT_T]
-    return Calibration(len(whole), points, best, _plateau(points, best), _mean(prefers_f, gains, scores))
+    return Calibration(len(whole), points, best, likely, _mean(prefers_f, gains, scores))
 
 
 def _gains(found: Measurement, bicubic: Measurement) -> tuple[float, float, float]:
@@ -151,13 +154,19 @@ def _mean(
     return Mean(float(score), float(psnr), float(lpips), float(cosine))
 
 
-def _plateau(points: Sequence[Point], best: Point) -> tuple[float, float]:
-    """How far the bound may move from the best one before the mean falls noticeably."""
-    ends = max(points[0].mean.score, points[-1].mean.score)
-    floor = best.mean.score - max(_AS_GOOD * (best.mean.score - ends), 1e-9)
-    low = high = points.index(best)
-    while low > 0 and points[low - 1].mean.score >= floor:
-        low -= 1
-    while high < len(points) - 1 and points[high + 1].mean.score >= floor:
-        high += 1
-    return points[low].q_low, points[high].q_low
+def _likely(
+    bounds: Sequence[float], sharpness: NDArray[np.float64], f_ahead: NDArray[np.float64], faces: Sequence[str]
+) -> tuple[float, float]:
+    """Percentiles of the best bound when portraits are drawn anew with replacement, each with all its samples.
+
+    Args:
+        f_ahead: (N,) score of F less that of T.
+    """
+    rng = np.random.default_rng(0)
+    names, portrait = np.unique(faces, return_inverse=True)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=_RESAMPLES)
+    to_f = sharpness >= np.asarray(bounds)[:, None]
+    gained = to_f @ (draws[:, portrait] * f_ahead).T  # (bounds, draws): sum over the faces that go to F
+    best = np.asarray(bounds)[gained.argmax(axis=0)]
+    low, high = np.percentile(best, _LIKELY)
+    return round(float(low), 1), round(float(high), 1)

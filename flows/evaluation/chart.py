@@ -24,19 +24,22 @@ def calibration_chart(found: Calibration, current: float) -> str:
     margin = 0.08 * max(high - low, 1e-6)
     axes = _Axes(max(2.0, found.points[-1].q_low), low - margin, high + margin)
     curve = " ".join(f"{axes.x(point.q_low):.1f},{axes.y(point.mean.score):.1f}" for point in found.points)
-    left, right = (axes.x(q) for q in found.as_good)
+    left, right = (axes.x(q) for q in found.likely)
     parts = [
         f'<rect x="{left:.1f}" y="{_TOP}" width="{max(1.0, right - left):.1f}" height="{_HEIGHT - _TOP - _BOTTOM}" '
         'fill="#dceefb"/>',
         *axes.drawn(),
-        _level(axes, found.always_t.mean.score, "all to Expert-T"),
+        _level(axes, found.always_t.mean.score, "all to Expert-T", at_left=True),
         _level(axes, found.always_f.mean.score, "all to Expert-F"),
         _level(axes, found.ideal.score, "each to the better one"),
         f'<polyline points="{curve}" fill="none" stroke="#0b62a4" stroke-width="2"/>',
         _upright(axes, found.best.q_low, f"best {found.best.q_low:g}", "#0b62a4"),
         _upright(axes, current, f"now {current:g}", "#999"),
         _text(
-            _LEFT, 22, f"Routed result over q_low, {found.faces} degraded faces (band: as good as the best)", size=14
+            _LEFT,
+            22,
+            f"Routed result over q_low, {found.faces} degraded faces (band: the best bound of other draws)",
+            size=14,
         ),
         _text(_WIDTH / 2, _HEIGHT - 12, "q_low: variance of the Laplacian of the degraded face", anchor="middle"),
         f'<g transform="translate(16 {_HEIGHT / 2}) rotate(-90)">'
@@ -82,9 +85,12 @@ class _Axes:
         return lines
 
 
-def _level(axes: _Axes, score: float, label: str) -> str:
+def _level(axes: _Axes, score: float, label: str, *, at_left: bool = False) -> str:
+    """A horizontal line; its label stands where the curve, which ends in it, does not."""
     at = axes.y(score)
     line = f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#888" stroke-dasharray="4 4"/>'
+    if at_left:
+        return line + _text(_LEFT + 6, at - 4, label, size=11)
     return line + _text(_WIDTH - _RIGHT, at - 4, label, anchor="end", size=11)
 
 

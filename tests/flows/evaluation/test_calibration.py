@@ -29,11 +29,23 @@ def measured(f_wins_from: float, faces: int = 60) -> list[Measurement]:
     return found
 
 
+def coin_tosses() -> list[Measurement]:
+    """Faces on which either expert is better by chance."""
+    rng = np.random.default_rng(1)
+    found = []
+    for number, sharpness in enumerate(np.geomspace(5, 2000, 60)):
+        for name in (BICUBIC, EXPERT_T, EXPERT_F):
+            figures = Figures(25 + rng.standard_normal(), 0.7, 0.5, 0.7, 0.1, 1.0)
+            found.append(Measurement(name, name, f"{number}.png", "x", 120, "medium", float(sharpness), figures))
+    return found
+
+
 @pytest.mark.parametrize("bound", [40.0, 300.0])
 def test_the_bound_where_the_experts_change_places_is_found(bound: float) -> None:
     found = calibrate(measured(bound))
     assert found.best.q_low == pytest.approx(bound, rel=0.12)
-    assert found.as_good[0] <= found.best.q_low <= found.as_good[1]
+    assert found.likely[0] <= found.best.q_low <= found.likely[1]
+    assert found.likely[1] < 2 * found.likely[0]
     assert found.best.mean.score > max(found.always_t.mean.score, found.always_f.mean.score)
     assert found.ideal.score == pytest.approx(found.best.mean.score, abs=0.02)
     assert found.always_f.share_f == 1
@@ -44,6 +56,11 @@ def test_the_bound_where_the_experts_change_places_is_found(bound: float) -> Non
 def test_where_one_expert_always_wins_every_face_goes_to_it() -> None:
     assert calibrate(measured(0.0)).best.share_f == 1
     assert calibrate(measured(1e9)).best.share_f == 0
+
+
+def test_where_the_experts_do_not_differ_the_bound_is_said_to_be_unknown() -> None:
+    low, high = calibrate(coin_tosses()).likely
+    assert high > 4 * low
 
 
 def test_faces_that_only_one_expert_restored_do_not_count() -> None:
