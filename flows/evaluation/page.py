@@ -17,7 +17,7 @@ from flows.evaluation.bench import Bench, Measurement, Row
 from flows.evaluation.figures import Figures
 from flows.evaluation.flicker import FlickerRow
 from flows.evaluation.remembered import open_folder
-from flows.evaluation.restorers import BICUBIC, LANCZOS, ROUTED
+from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, ROUTED
 from flows.evaluation.samples import STRENGTHS, Image, Sample, make_sample
 from flows.evaluation.subjects import Subject
 from storage.errors import DestinationError
@@ -44,12 +44,9 @@ class Case:
 
 
 def judged_restorer(names: Sequence[str]) -> str:
-    """Whose results the page is about: the routed ones if they were measured, else the last that is not a plain
-    enlargement, else the last."""
-    if ROUTED in names:
-        return ROUTED
-    others = [name for name in names if name not in (BICUBIC, LANCZOS)]
-    return (others or list(names))[-1]
+    """Whose results the page is about: the routed ones if they were measured, else an expert's, else the last."""
+    own = [name for name in (EXPERT_F, EXPERT_T, ROUTED) if name in names]
+    return own[-1] if own else names[-1]
 
 
 def harm(found: Figures, bicubic: Figures | None) -> float:

@@ -40,7 +40,8 @@ def test_the_worst_come_first_and_the_rest_are_spread() -> None:
 
 def test_the_page_is_about_what_the_product_does() -> None:
     assert judged_restorer([BICUBIC, LANCZOS, EXPERT_T, ROUTED]) == ROUTED
-    assert judged_restorer([BICUBIC, EXPERT_T, LANCZOS]) == EXPERT_T
+    assert judged_restorer([BICUBIC, EXPERT_T, LANCZOS, "spanx4"]) == EXPERT_T
+    assert judged_restorer([BICUBIC, EXPERT_F, EXPERT_T]) == EXPERT_T
     assert judged_restorer([BICUBIC]) == BICUBIC
 
 
