@@ -87,8 +87,8 @@ class NaturalLoss:
 
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
-    Patches that hold a whole face are compared by SFace. A patch that is near its original is left to the faithful loss;
-    who somebody is counts at every distance, and more the farther it got.
+    Patches that hold a whole face are compared by SFace. A patch that is near its original is left to the faithful
+    loss; who somebody is counts at every distance, and more the farther it got.
 
     Attributes:
         faithful: the first stage's loss.
