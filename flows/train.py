@@ -101,7 +101,7 @@ def train(
         int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
-    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.3,
+    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.8,
     vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = 0.15,
     identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine, and its square.")] = 0.8,
     adversary: Annotated[

@@ -100,10 +100,10 @@ class NaturalLoss:
 
     faithful: Loss
     perception: Perception
-    alex: float = 0.3
+    alex: float = 0.8
     vgg: float = 0.15
     identity: float = 0.8
-    near: float = 0.12
+    near: float = 0.16
     window: int = 112
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
