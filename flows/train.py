@@ -101,9 +101,9 @@ def train(
         int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
-    alex: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with AlexNet.")] = 0.5,
+    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.8,
     vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = 0.15,
-    identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine.")] = 0.8,
+    identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine, and its square.")] = 0.8,
     adversary: Annotated[
         float, typer.Option(help="Natural: the critic's push, as a share of all other losses'; 0 for none.")
     ] = 0.1,

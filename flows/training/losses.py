@@ -87,9 +87,8 @@ class NaturalLoss:
 
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
-    Patches that hold a whole face are compared by SFace. LPIPS beyond what is near is squared: a face that is already
-    near its original is left to the faithful loss, and one that is far is pulled harder. The cosine is not: who
-    somebody is must not get lost at either end.
+    Patches that hold a whole face are compared by SFace. A patch that is near its original is left to the faithful
+    loss; who somebody is counts at every distance, and more the farther it got.
 
     Attributes:
         faithful: the first stage's loss.
@@ -101,19 +100,20 @@ class NaturalLoss:
 
     faithful: Loss
     perception: Perception
-    alex: float = 0.5
+    alex: float = 0.8
     vgg: float = 0.15
     identity: float = 0.8
-    near: float = 0.12
+    near: float = 0.16
     window: int = 112
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
         distances = self.perception.alex(restored[..., dy:, dx:], batch.original[..., dy:, dx:])
-        total = self.faithful(restored, batch) + self.alex * functional.relu(distances - self.near).square().mean()
+        total = self.faithful(restored, batch) + self.alex * functional.relu(distances - self.near).mean()
         total = total + self.vgg * self._vgg(restored, batch.original).square().mean()
-        return total + self.identity * _mean(identity_distances(restored, batch, self.perception.sface))
+        strangeness = identity_distances(restored, batch, self.perception.sface)
+        return total + self.identity * _mean(strangeness + strangeness.square())
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
