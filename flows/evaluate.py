@@ -66,7 +66,7 @@ class Plan:
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder with faces.csv, train/ and val/, or any folder of portraits.")],
     split: Annotated[Literal["train", "val"], typer.Option(help="Which faces of the table.")] = "val",
-    faces: Annotated[int | None, typer.Option(help="Most faces, spread over the folder. Default: all.")] = None,
+    faces: Annotated[int | None, typer.Option(min=1, help="Most faces, spread over the folder. Default: all.")] = None,
     widths: Annotated[
         str | None, typer.Option(help=f"Widths of the degraded faces, px. Default: {','.join(map(str, WIDTHS))}.")
     ] = None,
@@ -103,6 +103,8 @@ def evaluate(
         flows.training.portraits.DataError: the folder holds no usable faces.
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
+    if calibrate_bound or (as_json and out is None):
+        clips = 0  # nobody would see their flicker
     plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
     threads = threads or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
@@ -181,7 +183,7 @@ def _plan(
     seed: int,
     calibrating: bool,
 ) -> Plan:
-    """Check the options; a calibration has its own defaults, and needs bicubic and both experts, no clips."""
+    """Check the options; a calibration has its own defaults, and needs bicubic and both experts."""
     usual_widths = calibration.WIDTHS if calibrating else WIDTHS
     usual_strengths = list(STRENGTHS) if calibrating else [CLEAN.name, MEDIUM.name, HARD.name]
     chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else _known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
@@ -189,7 +191,7 @@ def _plan(
         widths=tuple(_width(text) for text in _listed(widths, [str(width) for width in usual_widths])),
         strengths=tuple(_known("--strengths", strengths, list(STRENGTHS), usual_strengths)),
         restorers=tuple(dict.fromkeys([*chosen, *(PEERS if peers and not calibrating else ())])),
-        clips=0 if calibrating else clips,
+        clips=clips,
         seed=seed,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,9 +166,3 @@ def _subject(candidate: _Candidate, folder: Path, finder: _FaceFinder) -> Subjec
 
 def _with_landmarks(portrait: Portrait, found: Portrait) -> Portrait:
     return Portrait(portrait.path, portrait.source, portrait.synthetic, portrait.bbox_xyxy, found.landmarks_xy)
-
-
-def by_source(subjects: Sequence[Subject]) -> Iterator[tuple[str, int]]:
-    """How many faces each source has, in order of its name."""
-    names = [subject.source for subject in subjects]
-    return ((name, names.count(name)) for name in sorted(set(names)))
