@@ -80,8 +80,12 @@ def evaluate(
     fidelity: Annotated[
         float, typer.Option(min=0, max=1, help="Of the experts: 0 natural, 1 faithful.")
     ] = DEFAULT_FIDELITY,
-    weights_t: Annotated[Path | None, typer.Option(help="A file to use as Expert-T's weights.")] = None,
-    weights_f: Annotated[Path | None, typer.Option(help="A file to use as Expert-F's weights.")] = None,
+    weights_t: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="A model to use in Expert-T's place.")
+    ] = None,
+    weights_f: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="A model to use in Expert-F's place.")
+    ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Moving clips that flicker is measured on.")] = 3,
     calibrate_bound: Annotated[
         Literal["q_low"] | None, typer.Option("--calibrate", help="Find the best q_low instead of tables.")

@@ -82,7 +82,9 @@ class Bench:
         restorer = self.restorer(name)
         found = [self._remembered.figures(sample, restorer) for sample in samples]
         unknown = [place for place, figures in enumerate(found) if figures is None]
-        restored = restorer.restore([samples[place].crop_rgb for place in unknown])
+        restored = restorer.restore(
+            [samples[place].crop_rgb for place in unknown], [samples[place].crop_landmarks for place in unknown]
+        )
         for place, answer in zip(unknown, restored, strict=True):
             figures = self._meter.measure(samples[place], answer.image, answer.ms)
             self._remembered.remember(samples[place], restorer, figures)

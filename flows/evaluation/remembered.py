@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from actors.geometry import Landmarks
 from flows.evaluation.figures import FIGURES_VERSION, Figures
 from flows.evaluation.restorers import Restored, Restorer
 from flows.evaluation.samples import Image, Sample
@@ -81,7 +82,9 @@ def sample_key(sample: Sample, restorer: Restorer) -> str:
 
 
 class RememberingRestorer:
-    """A slow restorer whose answers are kept as files, with the time that they took."""
+    """A slow restorer, of pixels alone, whose answers are kept as files, with the time that they took."""
+
+    uses_landmarks = False
 
     def __init__(self, restorer: Restorer, folder: Path) -> None:
         self._restorer = restorer
@@ -92,11 +95,11 @@ class RememberingRestorer:
         """The slow restorer's."""
         return self._restorer.identity
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
         """Each crop restored, now or earlier."""
-        return [self._one(crop_rgb) for crop_rgb in crops_rgb]
+        return [self._one(crop_rgb, places) for crop_rgb, places in zip(crops_rgb, landmarks, strict=True)]
 
-    def _one(self, crop_rgb: Image) -> Restored:
+    def _one(self, crop_rgb: Image, landmarks: Landmarks) -> Restored:
         digest = hashlib.sha256(f"{self.identity} {crop_rgb.shape}".encode())
         digest.update(crop_rgb.tobytes())
         path = self._folder / f"{digest.hexdigest()}.npz"
@@ -107,7 +110,7 @@ class RememberingRestorer:
                     return Restored(np.ascontiguousarray(image_bgr[..., ::-1], np.uint8), float(kept["ms"]))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # absent, or left broken by a crash: compute it
-        restored = self._restorer.restore([crop_rgb])[0]
+        restored = self._restorer.restore([crop_rgb], [landmarks])[0]
         _, png_bgr = cv2.imencode(".png", restored.image[..., ::-1])
         content = io.BytesIO()
         np.savez(content, png_bgr=png_bgr, ms=restored.ms)
