@@ -120,7 +120,8 @@ def evaluate(
     subjects = read_subjects(data, split, most, console.print)
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     folder = cache or _default_cache()
-    remembered = FigureStore(folder)
+    setting = f"{device}, {threads} threads"
+    remembered = FigureStore(folder, setting)
     experts = ExpertChoice(device, fidelity, weights_t, weights_f)
     bench = Bench(lambda name: _load(name, experts, folder, threads), meter, bounds, remembered)
     measured, flicker = run(plan, bench, subjects, remembered, console)
@@ -238,7 +239,7 @@ def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restor
     if name in (EXPERT_T, EXPERT_F):
         return experts.load(name)
     if name in PEERS:
-        return RememberingRestorer(load_peer(name, threads=threads), cache / name)
+        return RememberingRestorer(load_peer(name, threads=threads), cache / name, f"{threads} threads")
     return Enlargement(name, {BICUBIC: cv2.INTER_CUBIC, LANCZOS: cv2.INTER_LANCZOS4}[name])
 
 

@@ -33,11 +33,11 @@ class Restored:
 
     Attributes:
         image: (4H, 4W, 3) uint8 RGB.
-        ms: time it took, milliseconds; a batch's time is shared evenly.
+        ms: time it took, milliseconds; a batch's time is shared evenly. None where it was taken elsewhere.
     """
 
     image: Image
-    ms: float
+    ms: float | None
 
 
 class Restorer(Protocol):
