@@ -12,12 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from weights import WeightsError, find_weights, verify_weights
+from weights import WeightsError
 
 EMBEDDING_LENGTH = 128
-
-SAME_PERSON_COSINE = 0.363
-"""Two pictures above this show one person, by OpenCV's documentation of the model (measured on LFW)."""
 
 Embedding = NDArray[np.float32]
 """(128,) of length 1."""
@@ -51,7 +48,8 @@ class IdentityMeter:
         Args:
             image_rgb: (H, W, 3) uint8 RGB.
             landmarks: (5, 2) x, y in its pixels: eyes, nose, corners of the mouth, the left one in the picture
-                first.
+                first. As OpenCV counts, the first pixel's centre is at 0: subtract 0.5 from
+                :data:`actors.geometry.Landmarks`, for which that pixel is [0, 1).
 
         Raises:
             ValueError: another shape or dtype.
@@ -75,15 +73,6 @@ class IdentityMeter:
     ) -> float:
         """Cosine between two pictures of one size that have the face in the same place; see :meth:`embed`."""
         return cosine(self.embed(first_rgb, landmarks), self.embed(second_rgb, landmarks))
-
-
-def load_identity() -> IdentityMeter:
-    """The meter with the registered weights.
-
-    Raises:
-        WeightsError: they are absent (the message says how to fetch them) or damaged.
-    """
-    return IdentityMeter(verify_weights(find_weights("sface")))
 
 
 def cosine(first: Embedding, second: Embedding) -> float:

@@ -71,6 +71,24 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             raise ValueError("scale and size exclude each other: give one of them")
         return self
 
+    @model_validator(mode="after")
+    def _models_of_active_experts(self) -> Self:
+        for expert, model in self.models.items():
+            if model is not None and expert not in self.active_experts:
+                key = f"{expert.value}_weights"
+                raise ValueError(f"{key}: experts is {self.experts}, so that {model} would not be used: leave one out")
+        return self
+
+    @property
+    def models(self) -> dict[Decision, str | None]:
+        """Someone else's model in the place of each expert."""
+        return {Decision.EXPERT_T: self.expert_t_weights, Decision.EXPERT_F: self.expert_f_weights}
+
+    @property
+    def mixes_own_sets(self) -> bool:
+        """Whether the fidelity changes anything: an expert of this job is made of facemill's own sets of weights."""
+        return any(self.models[expert] is None for expert in self.active_experts)
+
     @property
     def detection(self) -> DetectionSettings:
         return _part(DetectionSettings, self)
@@ -118,7 +136,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             "sources": sorted(source.key for source in sources),
             "weights": dict(sorted(weights.items())),
             "experts": self.experts,
-            "fidelity": self.fidelity,
+            **({"fidelity": self.fidelity} if self.mixes_own_sets else {}),
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{

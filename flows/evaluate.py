@@ -80,8 +80,12 @@ def evaluate(
     fidelity: Annotated[
         float, typer.Option(min=0, max=1, help="Of the experts: 0 natural, 1 faithful.")
     ] = DEFAULT_FIDELITY,
-    weights_t: Annotated[Path | None, typer.Option(help="A file to use as Expert-T's weights.")] = None,
-    weights_f: Annotated[Path | None, typer.Option(help="A file to use as Expert-F's weights.")] = None,
+    weights_t: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="A model to use in Expert-T's place.")
+    ] = None,
+    weights_f: Annotated[
+        str | None, typer.Option(metavar="FILE|NAME", help="A model to use in Expert-F's place.")
+    ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Moving clips that flicker is measured on.")] = 3,
     calibrate_bound: Annotated[
         Literal["q_low"] | None, typer.Option("--calibrate", help="Find the best q_low instead of tables.")
@@ -118,7 +122,8 @@ def evaluate(
     subjects = read_subjects(data, split, most, console.print)
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     folder = cache or _default_cache()
-    remembered = FigureStore(folder)
+    setting = f"{device}, {threads} threads"
+    remembered = FigureStore(folder, setting)
     experts = ExpertChoice(device, fidelity, weights_t, weights_f)
     bench = Bench(lambda name: _load(name, experts, folder, threads), meter, bounds, remembered)
     measured, flicker = run(plan, bench, subjects, remembered, console)
@@ -236,7 +241,7 @@ def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restor
     if name in (EXPERT_T, EXPERT_F):
         return experts.load(name)
     if name in PEERS:
-        return RememberingRestorer(load_peer(name, threads=threads), cache / name)
+        return RememberingRestorer(load_peer(name, threads=threads), cache / name, f"{threads} threads")
     return Enlargement(name, {BICUBIC: cv2.INTER_CUBIC, LANCZOS: cv2.INTER_LANCZOS4}[name])
 
 

@@ -80,8 +80,7 @@ def _refuse_sources(out: str, sources: Sequence[Source]) -> None:
 
 def _chosen_weights(config: JobConfig) -> dict[Decision, ExpertWeights]:
     """What each of the job's experts is made of."""
-    models = {Decision.EXPERT_T: config.expert_t_weights, Decision.EXPERT_F: config.expert_f_weights}
     return {
-        expert: choose_weights(expert.value, fidelity=config.fidelity, model=models[expert])
+        expert: choose_weights(expert.value, fidelity=config.fidelity, model=config.models[expert])
         for expert in sorted(config.active_experts)
     }

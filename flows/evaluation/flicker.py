@@ -185,10 +185,14 @@ def restored_flicker(bench: Bench, name: str, clip: Clip, remembered: FigureStor
         digest.update(frame.picture_lr.tobytes())
     digest.update(clip.shifts.tobytes())
     digest.update(f"{clip.frames[0].truth.shape} {clip.frames[0].box}".encode())
+    if restorer.uses_landmarks:
+        for frame in clip.frames:
+            digest.update(frame.landmarks.tobytes())
     known = remembered.get(digest.hexdigest())
     if known is not None:
         return float(known)
-    answers = restorer.restore([frame.crop_rgb for frame in clip.frames])
+    crops_rgb, landmarks = zip(*((frame.crop_rgb, frame.crop_landmarks) for frame in clip.frames), strict=True)
+    answers = restorer.restore(crops_rgb, landmarks)
     results = [frame.overlaid(answer.image) for frame, answer in zip(clip.frames, answers, strict=True)]
     found = flicker(results, clip)
     remembered.put(digest.hexdigest(), found)

@@ -127,7 +127,7 @@ def _tiles(sample: Sample, results: Sequence[str], bench: Bench) -> Iterator[tup
     degraded = cv2.resize(sample.crop_rgb, (width, height), interpolation=cv2.INTER_NEAREST)
     yield "degraded", np.asarray(degraded, np.uint8)
     for name in results:
-        answer = bench.restorer(bench.who(name, sample)).restore([sample.crop_rgb])[0]
+        answer = bench.restorer(bench.who(name, sample)).restore([sample.crop_rgb], [sample.crop_landmarks])[0]
         yield name, sample.overlaid(answer.image)[shown.slices]
     yield "original", sample.truth[shown.slices]
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from actors.geometry import Landmarks
 from flows.evaluation.restorers import Restored, timed
 from flows.evaluation.samples import SCALE, Image
 from storage.errors import UsageError
@@ -42,6 +43,8 @@ PEERS = {
 class Peer:
     """An ncnn network that enlarges four times, on CPU threads."""
 
+    uses_landmarks = False
+
     def __init__(self, name: str, graph: Path, tensors: Path, *, threads: int = 1) -> None:
         """Args:
             name: what tables call it.
@@ -61,7 +64,7 @@ class Peer:
             raise WeightsError(f"{name}: ncnn cannot read {graph} with {tensors}; fetch them again")
         self.identity = f"{name} {sha256_of(graph)} {sha256_of(tensors)}"
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
         """Each crop restored."""
         return [timed(self._enlarge, crop_rgb) for crop_rgb in crops_rgb]
 

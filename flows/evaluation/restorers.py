@@ -6,20 +6,25 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Protocol
 
 import cv2
 import numpy as np
 
 from actors.experts import Expert, load_expert
+from actors.experts.expert import AlignedFaceExpert
+from actors.geometry import Landmarks
 from actors.routing import Decision, RoutingBounds, decide, tier_of
 from flows.evaluation.samples import Image, Sample, enlarge
-from weights.fidelity import DEFAULT_FIDELITY
+from weights import DEFAULT_FIDELITY, find_model
 
 BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED = "bicubic", "lanczos", "expert_t", "expert_f", "routed"
 PLAIN = (BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED)
 """What is evaluated unless asked otherwise."""
+
+_FIXED_LANDMARKS: Landmarks = ((10.0, 14.0), (22.0, 14.0), (16.0, 22.0), (11.0, 29.0), (21.0, 29.0))
+"""Of the crop that tells code apart, for models that align it."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +33,11 @@ class Restored:
 
     Attributes:
         image: (4H, 4W, 3) uint8 RGB.
-        ms: time it took, milliseconds; a batch's time is shared evenly.
+        ms: time it took, milliseconds; a batch's time is shared evenly. None where it was taken elsewhere.
     """
 
     image: Image
-    ms: float
+    ms: float | None
 
 
 class Restorer(Protocol):
@@ -42,8 +47,20 @@ class Restorer(Protocol):
     def identity(self) -> str:
         """Changes whenever its results may; figures are remembered by it."""
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
-        """(H, W, 3) uint8 RGB each, in the same order."""
+    @property
+    def uses_landmarks(self) -> bool:
+        """Whether its results depend on where the landmarks are."""
+
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
+        """Restore crops.
+
+        Args:
+            crops_rgb: (H, W, 3) uint8 RGB each.
+            landmarks: each crop's, in its pixels.
+
+        Returns:
+            As many, in the same order.
+        """
 
 
 def timed(restore: Callable[[Image], Image], crop_rgb: Image) -> Restored:
@@ -56,11 +73,13 @@ def timed(restore: Callable[[Image], Image], crop_rgb: Image) -> Restored:
 class Enlargement:
     """One of OpenCV's interpolations."""
 
+    uses_landmarks = False
+
     def __init__(self, name: str, interpolation: int) -> None:
         self.identity = f"{name} OpenCV {cv2.__version__}"
         self._interpolation = interpolation
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
         """Each crop enlarged."""
         return [timed(lambda crop: enlarge(crop, self._interpolation), crop_rgb) for crop_rgb in crops_rgb]
 
@@ -70,19 +89,26 @@ class ExpertRestorer:
 
     def __init__(self, expert: Expert, *, batched: bool) -> None:
         self._expert, self._batched = expert, batched
+        self.uses_landmarks = isinstance(expert, AlignedFaceExpert)
         # Its answer to a fixed crop tells code that computes differently from code that does not. It warms up, too.
         crop = np.random.default_rng(0).integers(0, 256, (40, 32, 3)).astype(np.uint8)
-        answer = hashlib.sha256(expert.restore([crop])[0].tobytes()).hexdigest()
+        answer = hashlib.sha256(expert.restore([crop], [_FIXED_LANDMARKS])[0].tobytes()).hexdigest()
         self.identity = f"{expert.name} {expert.sha256} {answer}"
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
         """Each crop restored by the expert."""
         if not self._batched:
-            return [timed(lambda crop: self._expert.restore([crop])[0], crop_rgb) for crop_rgb in crops_rgb]
+            return [
+                timed(partial(self._restore_one, places), crop_rgb)
+                for crop_rgb, places in zip(crops_rgb, landmarks, strict=True)
+            ]
         started = time.perf_counter()
-        images = self._expert.restore(crops_rgb)
+        images = self._expert.restore(crops_rgb, landmarks)
         ms = 1000 * (time.perf_counter() - started) / max(1, len(crops_rgb))
         return [Restored(image, ms) for image in images]
+
+    def _restore_one(self, landmarks: Landmarks, crop_rgb: Image) -> Image:
+        return self._expert.restore([crop_rgb], [landmarks])[0]
 
 
 @dataclass(frozen=True)
@@ -92,13 +118,13 @@ class ExpertChoice:
     Attributes:
         device: torch device.
         fidelity: between their natural (0) and their faithful (1) set.
-        weights_t, weights_f: files to use instead of the registered ones.
+        weights_t, weights_f: files or registered names of models to use instead of their own sets.
     """
 
     device: str = "cpu"
     fidelity: float = DEFAULT_FIDELITY
-    weights_t: Path | None = None
-    weights_f: Path | None = None
+    weights_t: str | None = None
+    weights_f: str | None = None
 
     def load(self, name: str) -> ExpertRestorer:
         """Load expert_t or expert_f.
@@ -106,12 +132,12 @@ class ExpertChoice:
         Raises:
             weights.WeightsError: its weights cannot be used.
         """
-        path = self.weights_t if name == EXPERT_T else self.weights_f
+        model = self.weights_t if name == EXPERT_T else self.weights_f
         expert = load_expert(
             "expert_t" if name == EXPERT_T else "expert_f",
             device=self.device,
             fidelity=self.fidelity,
-            weights_path=path,
+            weights_path=None if model is None else find_model(model),
         )
         return ExpertRestorer(expert, batched=self.device != "cpu")
 

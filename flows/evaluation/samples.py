@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.geometry import Box, Placement, Rect
+from actors.geometry import Box, Landmarks, Placement, Rect
 from actors.quality import sharpness_of
 from flows.evaluation.subjects import Subject
 from flows.training.degradation import CLEAN, HARD, MEDIUM, Condition
@@ -56,7 +56,7 @@ class Sample:
         sharpness: q of the degraded face, as the router measures it.
         truth: (H, W, 3); H / h = W / w up to a pixel, at most :data:`SCALE`.
         box: face box in whole px of ``truth``.
-        landmarks: (5, 2) float64, px of ``truth``.
+        landmarks: (5, 2) float64, px of ``truth``, centre of the first pixel at 0.
     """
 
     name: str
@@ -74,6 +74,13 @@ class Sample:
     def crop_rgb(self) -> Image:
         """What a restorer is shown."""
         return np.ascontiguousarray(self.picture_lr[self.crop.slices])
+
+    @property
+    def crop_landmarks(self) -> Landmarks:
+        """The landmarks in px of ``crop_rgb``, as the product hands them to an expert: its first pixel is [0, 1)."""
+        shrink = np.array(self.picture_lr.shape[1::-1]) / self.truth.shape[1::-1]
+        places = (self.landmarks + 0.5) * shrink - (self.crop.x0, self.crop.y0)
+        return tuple((float(x), float(y)) for x, y in places)
 
     def overlaid(self, restored_rgb: Image) -> Image:
         """A restorer's answer to ``crop_rgb`` in its surroundings, at the truth's size.

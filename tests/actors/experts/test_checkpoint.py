@@ -165,9 +165,14 @@ def test_a_checkpoint_of_tensors_alone_is_read(weights_file: Path) -> None:
     assert all(torch.equal(found[key], value) for key, value in state.items())
 
 
+_SELF: dict[str, object] = {}
+_SELF["model"] = _SELF
+
 UNFIT: dict[str, tuple[object, str]] = {
     "a list": ([torch.zeros(1)], "holds no weights by name, but list"),
     "nothing": ({}, "holds no weights by name"),
+    "a number for a name": ({0: torch.zeros(1)}, "0 in it is no name of a weight"),
+    "itself": (_SELF, "model in it is no tensor"),
     "a number among the tensors": ({"stem.weight": torch.zeros(1), "epoch": 3}, "epoch in it is no tensor"),
 }
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actors.experts import EXPERT_SCALE, Expert, WeightsError, load_expert
-from actors.experts.expert import bucket_size, pad_to_bucket
+from actors.experts.expert import _has_bfloat16, bucket_size, pad_to_bucket
 from weights import mixed_sha256, read_registry, sha256_of
 
 MakeCrop = Callable[..., NDArray[np.uint8]]
@@ -101,18 +101,35 @@ def test_out_of_memory_halves_the_batch_and_loses_no_crop(crop: MakeCrop, monkey
         np.testing.assert_array_equal(result_rgb[::4, ::4], crop_rgb)
 
 
+def test_the_size_that_fitted_is_remembered(crop: MakeCrop) -> None:
+    stand_in = NearestX4(capacity=2)
+    expert = Expert("expert_t", stand_in, "")
+    expert._device = torch.device("meta")  # no CPU: batches; nothing is computed there
+    assert expert._batch_limit((24, 24)) > 8
+    expert._device = torch.device("cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(expert, "_batch_limit", lambda size: 8)
+        expert.restore([crop(24, 24, seed) for seed in range(8)])
+    expert._device = torch.device("meta")
+    assert expert._batch_limit((24, 24)) == 2
+    assert expert._batch_limit((24, 48)) == 1
+
+
 @pytest.mark.parametrize(
-    "message",
-    [
-        "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
-        "[enforce fail at alloc_cpu.cpp:79] data. DefaultCPUAllocator: not enough memory: you tried to allocate",
-        "CUDA error: out of memory",
-    ],
+    ("device", "capability", "expected"),
+    [("cpu", (9, 0), False), ("cuda", (7, 5), False), ("cuda", (8, 0), True), ("cuda:1", (9, 0), True)],
 )
-def test_out_of_memory_without_a_type_of_its_own_halves_the_batch_too(
-    crop: MakeCrop, monkeypatch: pytest.MonkeyPatch, message: str
+def test_bfloat16_is_used_where_the_hardware_has_it(
+    monkeypatch: pytest.MonkeyPatch, device: str, capability: tuple[int, int], expected: bool
 ) -> None:
-    stand_in = NearestX4(capacity=3, error=RuntimeError(message))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert _has_bfloat16(torch.device(device)) is expected
+
+
+def test_out_of_memory_without_a_type_of_its_own_halves_the_batch_too(
+    crop: MakeCrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in = NearestX4(capacity=3, error=RuntimeError("CUDA error: out of memory"))
     expert = Expert("expert_t", stand_in, "")
     monkeypatch.setattr(expert, "_batch_limit", lambda size: 8)
     crops_rgb = [crop(24, 24, seed) for seed in range(7)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from skimage.data import astronaut
 
+from actors.geometry import Landmarks
 from actors.identity import IdentityMeter
 from actors.routing import RoutingBounds
 from flows.evaluation.bench import Bench
@@ -114,12 +115,15 @@ def meter(identity: IdentityMeter) -> Meter:
 class Sharpened:
     """An expert's stand-in: bicubic, then some unsharp masking."""
 
+    uses_landmarks = False
+
     def __init__(self, name: str, amount: float) -> None:
         self.identity = f"{name} {amount}"
         self._amount = amount
         self.restored = 0
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
+        assert len(landmarks) == len(crops_rgb)
         self.restored += len(crops_rgb)
         return [timed(self._one, crop_rgb) for crop_rgb in crops_rgb]
 

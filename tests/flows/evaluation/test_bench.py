@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from actors.routing import RoutingBounds
-from flows.evaluation.bench import rows_of, samples_of
+from flows.evaluation.bench import TIMED, Bench, rows_of, samples_of
 from flows.evaluation.figures import Meter
 from flows.evaluation.remembered import FigureStore
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, ROUTED, route
@@ -56,6 +56,32 @@ def test_figures_are_remembered_by_content(subjects: list[Subject], made: BenchF
     made.experts[EXPERT_T].identity = "other weights"
     made.bench.measure(EXPERT_T, samples)
     assert made.experts[EXPERT_T].restored == 2 * len(samples)
+
+
+def test_times_of_other_devices_or_threads_are_taken_anew_and_figures_are_not(
+    subjects: list[Subject], made: BenchFixture, meter: Meter, tmp_path: Path
+) -> None:
+    def bench(setting: str) -> Bench:
+        return Bench(made._load, meter, RoutingBounds(), FigureStore(tmp_path / "cache", setting))
+
+    samples = [*samples_of(subjects, 64, "medium", seed=0), *samples_of(subjects, 64, "hard", seed=0)]
+    first = bench("cpu, 1 threads").measure(EXPERT_T, samples)
+    again = bench("cpu, 8 threads").measure(EXPERT_T, samples)
+    assert made.experts[EXPERT_T].restored == len(samples) + TIMED
+    assert [replace(m.figures, ms=None) for m in again] == [replace(m.figures, ms=None) for m in first]
+    assert [m.figures.ms is None for m in again] == [False] * TIMED + [True] * (len(samples) - TIMED)
+    assert rows_of(again)[0].ms is not None
+    assert bench("cpu, 1 threads").measure(EXPERT_T, samples) == first
+    assert made.experts[EXPERT_T].restored == len(samples) + TIMED
+
+
+def test_a_store_that_fails_later_is_refused_with_its_place(tmp_path: Path) -> None:
+    store = FigureStore(tmp_path)
+    store.put("a", 1)
+    store._rows.execute("DROP TABLE figures")
+    for use in (lambda: store.get("a"), lambda: store.put("a", 2)):
+        with pytest.raises(DestinationError, match=r"figures\.sqlite: cannot be used"):
+            use()
 
 
 def test_rows_are_per_source_after_one_over_all(subjects: list[Subject], made: BenchFixture) -> None:

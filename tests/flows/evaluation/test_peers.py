@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from actors.geometry import Landmarks
 from flows.evaluation.peers import PEERS, Peer, check_peers
 from flows.evaluation.remembered import RememberingRestorer
 from flows.evaluation.restorers import Restored
@@ -31,7 +32,7 @@ def test_a_network_sees_the_crop_in_its_place(tmp_path: Path, crop: Image) -> No
     graph, tensors = tmp_path / "up.param", tmp_path / "up.bin"
     graph.write_text(ENLARGING)
     tensors.write_bytes(b"")
-    (restored,) = Peer("up", graph, tensors).restore([crop])
+    (restored,) = Peer("up", graph, tensors).restore([crop], [()])
     np.testing.assert_array_equal(restored.image, crop.repeat(4, axis=0).repeat(4, axis=1))
     assert restored.ms > 0
 
@@ -70,7 +71,9 @@ class Counted:
     identity = "counted"
     calls = 0
 
-    def restore(self, crops_rgb: Sequence[Image]) -> list[Restored]:
+    uses_landmarks = False
+
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
         self.calls += len(crops_rgb)
         return [Restored(crop_rgb.repeat(4, axis=0).repeat(4, axis=1), 12.5) for crop_rgb in crops_rgb]
 
@@ -78,8 +81,8 @@ class Counted:
 def test_a_slow_restorer_works_once(tmp_path: Path, crop: Image) -> None:
     slow = Counted()
     remembering = RememberingRestorer(slow, tmp_path / "kept")
-    first = remembering.restore([crop, crop[:, ::-1].copy()])
-    again = RememberingRestorer(slow, tmp_path / "kept").restore([crop])
+    first = remembering.restore([crop, crop[:, ::-1].copy()], [(), ()])
+    again = RememberingRestorer(slow, tmp_path / "kept").restore([crop], [()])
     assert slow.calls == 2
     np.testing.assert_array_equal(first[0].image, again[0].image)
     assert again[0].ms == 12.5
@@ -88,10 +91,10 @@ def test_a_slow_restorer_works_once(tmp_path: Path, crop: Image) -> None:
 def test_a_broken_file_is_computed_again(tmp_path: Path, crop: Image) -> None:
     slow = Counted()
     remembering = RememberingRestorer(slow, tmp_path)
-    remembering.restore([crop])
+    remembering.restore([crop], [()])
     (kept,) = tmp_path.iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
-    remembering.restore([crop])
+    remembering.restore([crop], [()])
     assert slow.calls == 2
-    remembering.restore([crop])
+    remembering.restore([crop], [()])
     assert slow.calls == 2

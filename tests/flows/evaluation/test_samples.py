@@ -86,3 +86,15 @@ def test_landmarks_stay_on_the_face(subjects: list[Subject]) -> None:
         assert (y > sample.box.y0).all()
         assert (y < sample.box.y1).all()
         assert x[0] < x[2] < x[1]  # left eye, nose, right eye, as seen
+
+
+def test_landmarks_of_the_crop_are_those_of_the_portrait_in_the_convention_of_boxes(subjects: list[Subject]) -> None:
+    subject = named(subjects, "a.png")
+    sample = make_sample(subject, 64, CLEAN, seed=0)
+    assert sample is not None
+    height, width = subject.face.pixels_rgb.shape[:2]
+    shrink = np.array([sample.picture_lr.shape[1] / width, sample.picture_lr.shape[0] / height])
+    expected = (subject.landmarks + 0.5) * shrink - (sample.crop.x0, sample.crop.y0)
+    np.testing.assert_allclose(sample.crop_landmarks, expected, atol=1e-9)
+    assert np.all(expected > 0)
+    assert np.all(expected < (sample.crop.width, sample.crop.height))

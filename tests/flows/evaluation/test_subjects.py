@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 from skimage.data import astronaut
 
+from actors.detection import FaceFound, MtcnnDetector
+from actors.geometry import Box
 from flows.evaluation.subjects import read_subjects
 from flows.training.portraits import DataError
 
@@ -57,6 +60,18 @@ def test_a_table_without_landmarks_has_them_found(portraits_folder: Path, tmp_pa
     (known, *_) = read_subjects(portraits_folder, "val", 1, lambda line: None)
     assert subject.face.width == pytest.approx(280)
     assert subject.landmarks.shape == known.landmarks.shape == (5, 2)
+
+
+def test_landmarks_that_are_found_have_the_first_pixels_centre_at_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = FaceFound(Box(100, 100, 200, 220), 0.99, ((120.5, 140.5),) * 5)
+    monkeypatch.setattr(MtcnnDetector, "__init__", lambda self, settings: None)
+    monkeypatch.setattr(MtcnnDetector, "detect", lambda self, frames: [[found]])
+    cv2.imwrite(str(tmp_path / "a.png"), astronaut()[..., ::-1])
+    (subject,) = read_subjects(tmp_path, "val", None, lambda line: None)
+    left, top = 100 - subject.face.bbox_xyxy[0], 100 - subject.face.bbox_xyxy[1]
+    np.testing.assert_allclose(subject.landmarks[0], (120 - left, 140 - top))
 
 
 @pytest.mark.parametrize("kind", ["absent", "empty", "no column", "no usable"])
