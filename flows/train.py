@@ -25,6 +25,7 @@ from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import load_lpips
 from flows.perception.sface import load_sface
 from flows.training.card import CardFacts, write_card
+from flows.training.checkpoint import read_training_state
 from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
 from flows.training.loop import LoopSettings, Training, TrainingFiles
@@ -162,7 +163,8 @@ def train(
         if adversary > 0:
             critic = Adversary(PatchCritic().to(target), share=adversary, rate=settings.peak_rate)
         begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
-    if begin is not None and not files.state.is_file():
+    saved = read_training_state(files.state) if files.state.is_file() else None
+    if begin is not None and saved is None:
         network = network_from_file(begin, scale=SCALE).train()
     training = Training(
         expert,
@@ -172,6 +174,8 @@ def train(
         files,
         device=target,
         report=typer.echo,
+        stage=stage,
+        saved=saved,
         adversary=critic,
         perception=perception,
     )

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from actors.experts import Expert, ExpertName
-from flows.training.checkpoint import Progress, load_state, save_state, write_tensors
+from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
 from flows.training.losses import Batch, Loss, Perception
 from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
@@ -164,6 +164,8 @@ class Training:
         *,
         device: torch.device,
         report: Report,
+        stage: str = "faithful",
+        saved: TrainingState | None = None,
         adversary: Adversary | None = None,
         perception: Perception | None = None,
     ) -> None:
@@ -176,11 +178,12 @@ class Training:
         )
         self.stopping = False
         self._clock = Clock(0, settings, time.monotonic())
-        self.progress = Progress(expert, 0, settings.steps, settings.seed)
-        if files.state.is_file():
-            stored = load_state(files.state, self.network, self.average, self.optimizer, self._critic)
-            self.progress = replace(self.progress, step=stored.step, seconds=stored.seconds)
-            report(f"continuing at step {stored.step} of {settings.steps}")
+        self.progress = Progress(expert, 0, settings.steps, settings.seed, stage=stage)
+        if saved is not None:
+            saved.require(expert, stage)
+            saved.restore(self.network, self.average, self.optimizer, self._critic)
+            self.progress = replace(self.progress, step=saved.progress.step, seconds=saved.progress.seconds)
+            report(f"continuing at step {saved.progress.step} of {settings.steps}")
 
     @property
     def _critic(self) -> nn.Module | None:

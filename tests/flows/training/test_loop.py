@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from actors.experts import load_expert
 from actors.experts.frequency import FrequencyExpert
-from flows.training.checkpoint import CheckpointError
+from flows.training.checkpoint import CheckpointError, Progress, read_training_state
 from flows.training.degradation import BLURRED_FACES, CLEAN
 from flows.training.loop import Clock, LoopSettings, Training, TrainingFiles, learning_rate, update_average
 from flows.training.losses import Batch, faithful_loss_f
@@ -29,16 +31,33 @@ def small_network(channels: int = 8) -> nn.Module:
     return FrequencyExpert(channels=channels, blocks=1, hidden=8, large=4, kernel=3, spectral=2)
 
 
-def start(out: Path, settings: LoopSettings = SETTINGS, *, channels: int = 8) -> Training:
+def start(
+    out: Path, settings: LoopSettings = SETTINGS, *, channels: int = 8, expert: str = "f", stage: str = "faithful"
+) -> Training:
+    files = TrainingFiles.beside(out)
     return Training(
-        "f",
+        expert,
         small_network(channels),
         faithful_loss_f,
         settings,
-        TrainingFiles.beside(out),
+        files,
         device=torch.device("cpu"),
         report=lambda line: None,
+        stage=stage,
+        saved=read_training_state(files.state) if files.state.is_file() else None,
     )
+
+
+def rewrite_state(path: Path, *, header: object = None, without: str | None = None) -> None:
+    """Put another header over a state, or take the tensors whose names start so away."""
+    with safe_open(path, framework="pt") as stored:
+        told = stored.metadata()
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    if header is not None:
+        told["facemill_training"] = header if isinstance(header, str) else json.dumps(header)
+    if without is not None:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(without)}
+    save_file(tensors, path, told)
 
 
 def run(training: Training, face: Face) -> None:
@@ -87,6 +106,46 @@ def test_a_state_of_another_architecture_is_refused(tmp_path: Path, face: Face) 
     run(start(out), face)
     with pytest.raises(CheckpointError, match=r"stem\.weight has shape"):
         start(out, channels=12)
+
+
+def test_a_state_of_another_stage_or_expert_is_refused(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    with pytest.raises(CheckpointError, match="of expert f, faithful stage, not of expert f, natural stage"):
+        start(out, stage="natural")
+    with pytest.raises(CheckpointError, match="not of expert t, faithful stage"):
+        start(out, expert="t")
+
+
+@pytest.mark.parametrize("stage", ["faithful", "natural"])
+def test_an_old_state_that_does_not_tell_its_stage_is_taken_up(tmp_path: Path, face: Face, stage: str) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    old = {"expert": "f", "step": 3, "steps": 3, "seed": 1, "seconds": 0.5}
+    rewrite_state(TrainingFiles.beside(out).state, header=old)
+    resumed = start(out, stage=stage)
+    assert resumed.progress == Progress("f", 3, 3, 1, 0.5, stage)
+
+
+@pytest.mark.parametrize("header", ["{not json", "[]", {"expert": "f"}, {"expert": "f", "later": 1}])
+def test_a_state_whose_header_cannot_be_understood_is_refused_in_a_line(
+    tmp_path: Path, face: Face, header: object
+) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    rewrite_state(TrainingFiles.beside(out).state, header=header)
+    with pytest.raises(CheckpointError, match="its header is not one of this version") as refused:
+        start(out)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["weights", "average", "second"])
+def test_a_state_that_lacks_a_part_is_refused(tmp_path: Path, face: Face, part: str) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    rewrite_state(TrainingFiles.beside(out).state, without=f"{part}.stem")
+    with pytest.raises(CheckpointError, match=rf"{part}\.stem\.\w+ is missing"):
+        start(out)
 
 
 def test_a_truncated_state_is_refused(tmp_path: Path, face: Face) -> None:
