@@ -81,17 +81,20 @@ class TrainingFiles:
         weights: the averaged weights, safetensors, what an expert is loaded from.
         state: what a resume needs.
         curve: CSV, one row a validation and condition.
+        card: the model card as it was generated; one beside the weights is a person's and is never written.
     """
 
     weights: Path
     state: Path
     curve: Path
+    card: Path
 
     @classmethod
     def beside(cls, out: Path) -> TrainingFiles:
-        """The files of ``out``, a .safetensors path: state and curve go into a folder ``training`` next to it."""
+        """The files of ``out``, a .safetensors path: the others go into a folder ``training`` next to it."""
         folder = out.parent / "training"
-        return cls(out, folder / f"{out.stem}.state.safetensors", folder / f"{out.stem}.curve.csv")
+        state, curve, card = (folder / f"{out.stem}.{kind}" for kind in ("state.safetensors", "curve.csv", "md"))
+        return cls(out, state, curve, card)
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
+        self._bfloat16 = computes_bfloat16(device)
         self.stopping = False
         self._part = settings.batch
         """Patches that are computed at once: the whole batch, until that was too much."""
@@ -317,7 +321,7 @@ class Training:
     def _learn_from(self, part: Batch, share: float) -> float:
         """Add a part's gradient, times its share of the batch, to the network's; returns its loss times its share."""
         part = part.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             restored = self.network(part.degraded)
         # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
         shown = restored.detach().float().requires_grad_()
@@ -371,6 +375,11 @@ class Training:
         recent = float(np.mean(losses[-100:])) if losses else math.nan
         pace = self.progress.seconds / self.progress.step
         return f"step {self.progress.step}/{self.settings.steps} loss {recent:.4f} {pace:.2f} s a step"
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware there: CUDA from compute capability 8.0 on; older cards emulate it."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _parts(batch: Batch, size: int) -> Iterator[tuple[Batch, float]]:
