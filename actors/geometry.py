@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 
-from storage.encoding import OutputPicture
-from storage.probe import VideoProbe
+if TYPE_CHECKING:  # training needs geometry, and none of what storage needs
+    from storage.encoding import OutputPicture
+    from storage.probe import VideoProbe
 
 Landmarks = tuple[tuple[float, float], ...]
 """Five points (x, y) of a face, in the convention of boxes (the first pixel is [0, 1)): left eye, right eye, nose, left

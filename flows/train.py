@@ -6,9 +6,11 @@ again continues where the last one stopped, at any moment and on any machine tha
 
 from __future__ import annotations
 
+import math
 import signal
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,21 +21,23 @@ import torch
 import typer
 from torch import nn
 
+from actors.experts.architectures import UnfitStateError, network_from_state
 from actors.experts.checkpoint import network_from_file
 from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import load_lpips
 from flows.perception.sface import load_sface
 from flows.training.card import CardFacts, write_card
+from flows.training.checkpoint import CheckpointError, TrainingState, read_training_state
 from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
 from flows.training.loop import LoopSettings, Training, TrainingFiles
 from flows.training.losses import Loss, NaturalLoss, Perception, faithful_loss_f, faithful_loss_t
 from flows.training.pairs import SCALE, PairRecipe
-from flows.training.portraits import FaceCache, draw_weights, read_portraits
+from flows.training.portraits import FaceCache, Split, draw_weights, read_portraits
 from flows.training.validation import Score, validation_samples
-from storage.errors import UsageError
-from weights import find_weights, verify_weights
+from storage.errors import FacemillError, UsageError, explain
+from weights import WeightsError, find_weights, verify_weights
 
 Stage = Literal["faithful", "natural"]
 
@@ -83,7 +87,7 @@ def train(
     expert: Annotated[Literal["t", "f"], typer.Option(help="Which expert: t (transformer) or f (frequency).")],
     data: Annotated[Path, typer.Option(help="Folder with faces.csv, train/ and val/.")],
     out: Annotated[
-        Path, typer.Option(help="The weights to write (.safetensors); state and curve go into training/ there.")
+        Path, typer.Option(help="The weights to write (.safetensors); state, curve and card go into training/.")
     ],
     stage: Annotated[
         Stage, typer.Option(help="faithful: the right pixels. natural: tuned on from there for what people see.")
@@ -117,24 +121,164 @@ def train(
 ) -> list[Score]:
     """Train an expert on a folder of portraits; the same command again continues.
 
-    Writes ``out`` (averaged weights), a model card beside it when it is through, and into ``training/`` the state to
-    continue from and the curve of figures. Progress goes to standard output. Stopping the process (Ctrl-C) saves first.
+    Writes ``out`` (averaged weights) and, into ``training/`` beside it, the state to continue from, the curve of
+    figures and, when it is through, a model card. Progress goes to standard output. Stopping the process (Ctrl-C) saves
+    first.
 
     Raises:
         storage.errors.UsageError: an option has a value that cannot be trained with.
         weights.WeightsError: ``begin``, or a network that the natural loss asks, cannot be used.
         flows.training.portraits.DataError: the folder holds no usable faces.
         flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
+        flows.training.loop.TrainingError: not even one patch fits into memory, or the training diverged.
     """
-    default = DEFAULTS[stage]
-    patch = default.patch if patch is None else patch
+    settings = _settings(stage, steps, minutes, batch, rate, seed, workers, validate_every)
+    patch = DEFAULTS[stage].patch if patch is None else patch
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
+    _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
+    _refuse_below(0, {"--alex": alex, "--vgg": vgg, "--identity": identity, "--adversary": adversary})
+    target = usable_device(device)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
+    portraits, validated = (read_portraits(data, split, typer.echo) for split in _SPLITS)
+    curriculum, files = CURRICULA[expert], TrainingFiles.beside(out)
+    setup = _faithful(curriculum)
+    if stage == "natural":
+        setup = _natural(curriculum, NaturalWeights(alex, vgg, identity), adversary, settings.peak_rate, target)
+        begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
+    saved = read_training_state(files.state) if files.state.is_file() else None
+    if saved is not None:
+        saved.require(expert, stage)
+    network = _network(curriculum, begin, saved)
+    training = Training(
+        expert,
+        network,
+        setup.loss,
+        settings,
+        files,
+        device=target,
+        report=typer.echo,
+        stage=stage,
+        saved=saved,
+        adversary=setup.adversary,
+        perception=setup.perception,
+    )
+    parameters = sum(parameter.numel() for parameter in network.parameters())
     cache = cache or Path(tempfile.gettempdir()) / "facemill-faces"
-    training_portraits, held_out = read_portraits(data, "train"), read_portraits(data, "val")
+    faces, held_out = (FaceCache(listed, cache, typer.echo) for listed in (portraits, validated))
+    typer.echo(f"expert {expert}, {stage}: {parameters:,} parameters, {len(faces)} faces")
+    samples = validation_samples(held_out, curriculum.validation_width, (CLEAN, MEDIUM, HARD), limit=validation_faces)
+    recipe = replace(setup.recipe, patch=patch, tile=max(setup.recipe.tile, patch))
+    with _stopped_by_signals(training):
+        scores = training.run(faces, draw_weights(faces.portraits), recipe, samples)
+    if scores:
+        told: dict[str, object] = {
+            "seed": seed,
+            "steps": settings.steps,
+            "minutes": minutes,
+            "batch": settings.batch,
+            "patch": patch,
+            "rate": settings.peak_rate,
+            "begin": None if begin is None else begin.name,
+        }
+        if stage == "natural":
+            told |= {"alex": alex, "vgg": vgg, "identity": identity, "adversary": adversary}
+        facts = CardFacts(
+            title=out.stem,
+            network=type(network).__name__,
+            parameters=parameters,
+            stage=stage,
+            options={option: value for option, value in told.items() if value is not None},
+            step=training.progress.step,
+            seconds=training.progress.seconds,
+            portraits=faces.portraits,
+            held_out=held_out.portraits,
+            width=curriculum.validation_width,
+            scores=scores,
+        )
+        typer.echo(f"model card: {write_card(facts, files.card)}")
+    return scores
+
+
+_SPLITS: tuple[Split, ...] = ("train", "val")
+
+
+@dataclass(frozen=True)
+class NaturalWeights:
+    """The weights of the natural loss's terms, as :class:`flows.training.losses.NaturalLoss` names them."""
+
+    alex: float
+    vgg: float
+    identity: float
+
+
+@dataclass(frozen=True)
+class StageSetup:
+    """What a stage minimises, over what pairs, and the networks that it asks."""
+
+    loss: Loss
+    recipe: PairRecipe
+    perception: Perception | None = None
+    adversary: Adversary | None = None
+
+
+def _faithful(curriculum: Curriculum) -> StageSetup:
+    return StageSetup(curriculum.loss, curriculum.recipe)
+
+
+def _natural(
+    curriculum: Curriculum, weights: NaturalWeights, adversary: float, rate: float, device: torch.device
+) -> StageSetup:
+    perception = load_perception(device)
+    loss = NaturalLoss(curriculum.loss, perception, weights.alex, weights.vgg, weights.identity)
+    # Views large enough for a whole face: the recogniser needs one.
+    recipe = replace(curriculum.recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
+    critic = Adversary(PatchCritic().to(device), share=adversary, rate=rate) if adversary > 0 else None
+    return StageSetup(loss, recipe, perception, critic)
+
+
+def _network(curriculum: Curriculum, begin: Path | None, saved: TrainingState | None) -> nn.Module:
+    """The network to train: as large as the saved one, else with the weights to begin with, else a fresh one.
+
+    Raises:
+        CheckpointError, UsageError: the saved one, or the one to begin with, is not of the expert's kind.
+    """
+    fresh = curriculum.network()
+    kind = type(fresh).__name__
+    if saved is not None:
+        try:
+            network = network_from_state(saved.part("weights")).train()
+        except UnfitStateError as error:
+            raise CheckpointError(f"{saved.path}: its weights do not fit: {error}") from error
+        if type(network) is not type(fresh):
+            raise CheckpointError(f"{saved.path}: holds a {type(network).__name__}, but this expert is a {kind}")
+        return network
+    if begin is None:
+        return fresh
+    network = network_from_file(begin, scale=SCALE).train()
+    if type(network) is not type(fresh):
+        raise UsageError(f"--begin {begin}: holds a {type(network).__name__}, but this expert is a {kind}")
+    return network
+
+
+def _settings(
+    stage: Stage,
+    steps: int | None,
+    minutes: float | None,
+    batch: int | None,
+    rate: float | None,
+    seed: int,
+    workers: int,
+    validate_every: float,
+) -> LoopSettings:
+    """The loop's settings, with the stage's defaults.
+
+    Raises:
+        UsageError: one cannot be trained with.
+    """
+    default = DEFAULTS[stage]
     settings = LoopSettings(
         steps=default.steps if steps is None else steps,
         minutes=minutes,
@@ -144,62 +288,31 @@ def train(
         workers=workers,
         validate_every=validate_every,
     )
-    told: dict[str, object] = {
-        "seed": seed,
-        "steps": settings.steps,
-        "batch": settings.batch,
-        "rate": settings.peak_rate,
-    }
-    curriculum, files, target = CURRICULA[expert], TrainingFiles.beside(out), torch.device(device)
-    loss, recipe, perception, critic = curriculum.loss, curriculum.recipe, None, None
-    network = curriculum.network()
-    if stage == "natural":
-        perception = load_perception(target)
-        loss = NaturalLoss(curriculum.loss, perception, alex, vgg, identity)
-        told |= {"alex": alex, "vgg": vgg, "identity": identity, "adversary": adversary}
-        # Views large enough for a whole face: the recogniser needs one.
-        recipe = replace(recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
-        if adversary > 0:
-            critic = Adversary(PatchCritic().to(target), share=adversary, rate=settings.peak_rate)
-        begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
-    if begin is not None and not files.state.is_file():
-        network = network_from_file(begin, scale=SCALE).train()
-    training = Training(
-        expert,
-        network,
-        loss,
-        settings,
-        files,
-        device=target,
-        report=typer.echo,
-        adversary=critic,
-        perception=perception,
-    )
-    parameters = sum(parameter.numel() for parameter in network.parameters())
-    typer.echo(f"expert {expert}, {stage}: {parameters:,} parameters, {len(training_portraits)} faces")
-    faces = FaceCache(training_portraits, cache)
-    samples = validation_samples(
-        FaceCache(held_out, cache), curriculum.validation_width, (CLEAN, MEDIUM, HARD), limit=validation_faces
-    )
-    recipe = replace(recipe, patch=patch, tile=max(recipe.tile, patch))
-    with _stopped_by_signals(training):
-        scores = training.run(faces, draw_weights(training_portraits), recipe, samples)
-    if scores:
-        facts = CardFacts(
-            title=out.stem,
-            network=type(network).__name__,
-            parameters=parameters,
-            stage=stage,
-            options=told | {"patch": patch},
-            step=training.progress.step,
-            seconds=training.progress.seconds,
-            portraits=training_portraits,
-            held_out=held_out,
-            width=curriculum.validation_width,
-            scores=scores,
-        )
-        typer.echo(f"model card: {write_card(facts, out)}")
-    return scores
+    _refuse_below(1, {"--steps": settings.steps, "--batch": settings.batch})
+    _refuse_below(0, {"--workers": workers, "--seed": seed})
+    above_zero = {"--rate": settings.peak_rate, "--validate-every": validate_every, "--minutes": minutes}
+    for option, value in above_zero.items():
+        if value is not None and not (0 < value < math.inf):
+            raise UsageError(f"{option} is {value:g}; it must be above 0")
+    return settings
+
+
+def _refuse_below(least: int, options: Mapping[str, float]) -> None:
+    for option, value in options.items():
+        if not (least <= value < math.inf):
+            raise UsageError(f"{option} is {value:g}; it must be at least {least}")
+
+
+def usable_device(device: str) -> torch.device:
+    """The device, if torch can compute there.
+
+    Raises:
+        UsageError: it cannot, or there is none of that name.
+    """
+    try:
+        return torch.zeros(1, device=torch.device(device)).device
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {device}: torch cannot use it here ({explain(error)})") from error
 
 
 def load_perception(device: torch.device) -> Perception:
@@ -229,4 +342,8 @@ def _stopped_by_signals(training: Training) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    typer.run(train)
+    try:
+        typer.run(train)
+    except (FacemillError, WeightsError) as error:
+        print(f"facemill: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)

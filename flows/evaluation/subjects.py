@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.detection import DetectionSettings, MtcnnDetector
-from flows.training.portraits import DataError, Face, Portrait, Split, read_face
+from flows.training.portraits import DataError, Face, Portrait, Split, read_face, read_table
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
-_COLUMNS = {"split", "file", "source", "box"}
 _NARROWEST_SEARCHED = 40
 _LARGEST_SEARCHED = 960
 """Pictures without a table are searched for faces at this many px on the longer side."""
@@ -84,33 +81,8 @@ class _Candidate:
 
 def _tabled(folder: Path, split: Split, report: Callable[[str], None]) -> list[_Candidate]:
     """The rows of the table that can be understood."""
-    found = []
-    with (folder / "faces.csv").open(newline="") as lines:
-        rows = csv.DictReader(lines)
-        missing = _COLUMNS - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(f"{folder / 'faces.csv'}: no column {', '.join(sorted(missing))}")
-        for number, row in enumerate(rows, start=2):
-            if row["split"] != split:
-                continue
-            try:
-                found.append(_row(folder, row))
-            except (ValueError, TypeError) as error:
-                report(f"left out: {folder / 'faces.csv'} line {number}: box or landmarks are not numbers ({error})")
-    return found
-
-
-def _row(folder: Path, row: dict[str, str]) -> _Candidate:
-    x0, y0, x1, y1 = (float(edge) for edge in json.loads(row["box"]))
-    points = json.loads(row.get("landmarks") or "null")
-    landmarks = None if points is None else tuple((float(x), float(y)) for x, y in points)
-    if landmarks is not None and len(landmarks) != 5:
-        raise ValueError(f"{len(landmarks)} landmarks instead of 5")
-    if not (x1 > x0 and y1 > y0):
-        raise ValueError(f"box {row['box']} is empty")
-    path = folder / row["split"] / row["file"]
-    portrait = Portrait(path, row["source"], row.get("kind") == "synthetic", (x0, y0, x1, y1), landmarks)
-    return _Candidate(path, row["source"], portrait)
+    portraits = read_table(folder, split, report)
+    return [_Candidate(portrait.path, portrait.source, portrait) for portrait in portraits]
 
 
 def _pictures(folder: Path) -> list[_Candidate]:

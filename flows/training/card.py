@@ -1,4 +1,4 @@
-"""The model card that a training leaves beside its weights: what they are, what made them, how good they were."""
+"""The model card that a training leaves beside its state: what its weights are, what made them, how good they were."""
 
 from __future__ import annotations
 
@@ -57,18 +57,23 @@ def model_card(facts: CardFacts) -> str:
         "inside the face box, this expert and (in brackets) bicubic. LPIPS (AlexNet) is better when lower; the cosine "
         "is SFace's, to the original. Empty where the networks for it were not there. `facemill eval` measures more.",
         _table(("condition", *FIGURES), [_row(score) for score in facts.scores]),
+        "## Licence",
+        "The weights that come with facemill are under the Apache License 2.0, as facemill is. Weights trained from "
+        "another folder carry what the licences of its pictures ask; the table above names its collections.",
         "## Limits",
-        "A network knows the faces it was shown. Whoever is rare in the table above (by age, skin, light, pose, "
-        "glasses, beards, head covers, hands before the face) is restored from the others' looks. Detail that the "
-        "degradation destroyed is an estimate, more so in the natural stage: a result is not evidence of what a face "
-        "looked like.",
+        "Whoever is rare in the table above (by age, skin, light) is restored from the others' looks. Detail that "
+        "the degradation destroyed is an estimate, more so in the natural stage: a result is not evidence of what a "
+        "face looked like. The figures above are means; these are not counted apart, so look at them yourself:",
+        "- Glasses: thin rims may break or fade, and reflections become eye or skin.\n"
+        "- Beards: where a small face holds no hairs any more, they are smoothed, or drawn as a pattern.\n"
+        "- Profiles: most portraits are frontal; the farther a face is turned, the fewer like it were learned from.\n"
+        "- Occluded faces: hands, masks, hair and microphones before a face may take on its texture at their edges.",
     ]
     return "\n\n".join(paragraphs) + "\n"
 
 
-def write_card(facts: CardFacts, weights: Path) -> Path:
-    """Write the card beside a weights file, whole or not at all; returns its path."""
-    path = weights.with_suffix(".md")
+def write_card(facts: CardFacts, path: Path) -> Path:
+    """Write the card whole or not at all; returns its path."""
     write_text(model_card(facts), path)
     return path
 

@@ -17,13 +17,24 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from actors.experts import Expert, ExpertName
-from flows.training.checkpoint import Progress, load_state, save_state, write_tensors
+from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
 from flows.training.losses import Batch, Loss, Perception
 from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
 from flows.training.validation import FIGURES, Sample, Score, score
+from storage.errors import FacemillError
 
 Report = Callable[[str], None]
+
+MOST_UNUSABLE = 10
+"""So many steps in a row without a finite loss and gradient end a training."""
+
+_OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
+"""What torch says when memory is over, where it does not say it by a type: CPUs, and libraries on a GPU."""
+
+
+class TrainingError(FacemillError):
+    """A training cannot go on; what it saved last stays."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class LoopSettings:
         steps: optimizer steps in all, earlier runs included; the cosine schedule ends there.
         minutes: if given, this run ends after so many, and what is left of the cosine is spread over them. The rates
             then depend on the machine's pace: for a machine that is only lent.
-        batch: patches a step.
+        batch: patches a step; where they do not fit into memory together, they are computed in parts.
         peak_rate: AdamW's learning rate after the warm-up.
         warm_up: steps over which the rate rises from zero.
         final_rate: share of ``peak_rate`` that is left at the end.
@@ -70,17 +81,20 @@ class TrainingFiles:
         weights: the averaged weights, safetensors, what an expert is loaded from.
         state: what a resume needs.
         curve: CSV, one row a validation and condition.
+        card: the model card as it was generated; one beside the weights is a person's and is never written.
     """
 
     weights: Path
     state: Path
     curve: Path
+    card: Path
 
     @classmethod
     def beside(cls, out: Path) -> TrainingFiles:
-        """The files of ``out``, a .safetensors path: state and curve go into a folder ``training`` next to it."""
+        """The files of ``out``, a .safetensors path: the others go into a folder ``training`` next to it."""
         folder = out.parent / "training"
-        return cls(out, folder / f"{out.stem}.state.safetensors", folder / f"{out.stem}.curve.csv")
+        state, curve, card = (folder / f"{out.stem}.{kind}" for kind in ("state.safetensors", "curve.csv", "md"))
+        return cls(out, state, curve, card)
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,8 @@ class Training:
         *,
         device: torch.device,
         report: Report,
+        stage: str = "faithful",
+        saved: TrainingState | None = None,
         adversary: Adversary | None = None,
         perception: Perception | None = None,
     ) -> None:
@@ -174,13 +190,19 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
+        self._bfloat16 = computes_bfloat16(device)
         self.stopping = False
+        self._part = settings.batch
+        """Patches that are computed at once: the whole batch, until that was too much."""
+        self._unusable = 0
+        """Steps left out since the last good one."""
         self._clock = Clock(0, settings, time.monotonic())
-        self.progress = Progress(expert, 0, settings.steps, settings.seed)
-        if files.state.is_file():
-            stored = load_state(files.state, self.network, self.average, self.optimizer, self._critic)
-            self.progress = replace(self.progress, step=stored.step, seconds=stored.seconds)
-            report(f"continuing at step {stored.step} of {settings.steps}")
+        self.progress = Progress(expert, 0, settings.steps, settings.seed, stage=stage)
+        if saved is not None:
+            saved.require(expert, stage)
+            saved.restore(self.network, self.average, self.optimizer, self._critic)
+            self.progress = replace(self.progress, step=saved.progress.step, seconds=saved.progress.seconds)
+            report(f"continuing at step {saved.progress.step} of {settings.steps}")
 
     @property
     def _critic(self) -> nn.Module | None:
@@ -190,10 +212,14 @@ class Training:
         """Train to the last step, or until :meth:`stop`; returns the last validation, if any.
 
         A resumed training draws a data stream of its own (seeded by seed and step), not the rest of the old
-        one.
+        one. One that is already at its end writes nothing, unless its weights or its last validation are missing.
+
+        Raises:
+            TrainingError: not even one patch fits into memory, or the training diverged.
+            flows.training.checkpoint.CheckpointError: it diverged so far that there is nothing to save.
         """
-        seed = (self.settings.seed, self.progress.step)
-        batches = PairBatches(faces, weights, recipe, self.settings.batch, seed)
+        first = self.progress.step
+        batches = PairBatches(faces, weights, recipe, self.settings.batch, (self.settings.seed, first))
         loader = DataLoader(
             batches, batch_size=None, num_workers=self.settings.workers, pin_memory=self.device.type == "cuda"
         )
@@ -201,9 +227,12 @@ class Training:
         self.network.train()
         validated = saved = time.monotonic()
         losses: list[float] = []
-        self._clock = Clock(self.progress.step, self.settings, time.monotonic())
+        self._clock = Clock(first, self.settings, time.monotonic())
         while self._clock.done(self.progress.step) < 1 and not self.stopping:
-            losses.append(self.step(next(stream)))
+            value = self.step(next(stream))
+            if math.isnan(value):
+                continue
+            losses.append(value)
             now = time.monotonic()
             if now - saved > 60 * self.settings.save_every:
                 self.save()
@@ -213,9 +242,14 @@ class Training:
                 losses, validated = [], time.monotonic()
             if self.progress.step % 100 == 0:
                 self.report(self._line(losses))
-        self.save()
+        made = self.progress.step - first
+        if made or not self.files.weights.is_file():
+            self.save()
         if self.stopping:
             self.report(f"stopped at step {self.progress.step}; the same command again continues")
+            return []
+        if not made and self._validated_last() == self.progress.step:
+            self.report(f"already at step {self.progress.step} of {self.settings.steps}; give more --steps to go on")
             return []
         return self.validate(samples, float(np.mean(losses)) if losses else math.nan)
 
@@ -224,24 +258,24 @@ class Training:
         self.stopping = True
 
     def step(self, batch: Batch) -> float:
-        """One optimizer step; returns the loss, without the adversary's part."""
+        """One optimizer step; returns the loss, without the adversary's part.
+
+        A batch whose loss or gradient is not finite moves nothing and is not counted: NaN is returned.
+
+        Raises:
+            TrainingError: not even one patch fits into memory, or this was the :data:`MOST_UNUSABLE`-th unusable batch
+                in a row.
+        """
         started = time.monotonic()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.progress.step, self._clock.done(self.progress.step), self.settings)
-        batch = batch.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            restored = self.network(batch.degraded)
-        # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
-        shown = restored.detach().float().requires_grad_()
-        loss = self.loss(shown, batch)
-        (gradient,) = torch.autograd.grad(loss, shown)
-        if self.adversary is not None:
-            gradient = gradient + self.adversary.push(self.progress.step, shown.detach(), batch, gradient)
-        self.optimizer.zero_grad(set_to_none=True)
-        restored.backward(gradient.to(restored.dtype))
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        value = self._gather_gradient(batch)
+        norm = float(nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip))
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            self._leave_out()
+            return math.nan
+        self._unusable = 0
         self.optimizer.step()
-        value = float(loss.detach())
         self.progress = replace(
             self.progress,
             step=self.progress.step + 1,
@@ -250,8 +284,63 @@ class Training:
         update_average(self.average, self.network, self.settings.average_decay, self.progress.step)
         return value
 
+    def _leave_out(self) -> None:
+        self._unusable += 1
+        self.report(f"step {self.progress.step}: loss or gradient is not finite; batch left out")
+        if self._unusable >= MOST_UNUSABLE:
+            raise TrainingError(
+                f"{self.files.weights}: loss or gradient was not finite {self._unusable} times in a row at step "
+                f"{self.progress.step}; the training diverged. "
+                "What was saved before stays; run again with a lower --rate"
+            )
+
+    def _gather_gradient(self, batch: Batch) -> float:
+        """Leave the batch's gradient in the network, computed in parts as large as memory takes; returns the loss.
+
+        The losses are means over patches, so parts count by their size. Only the terms over whole faces and the
+        critic's share are means within a part. What once fitted is kept for later batches.
+        """
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return float(sum(self._learn_from(part, share) for part, share in _parts(batch, self._part)))
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+            # Not in the except clause: there the error's traceback still holds the memory of what failed.
+            self._take_smaller_parts(len(batch.degraded))
+
+    def _take_smaller_parts(self, batch: int) -> None:
+        if min(self._part, batch) == 1:
+            raise TrainingError(f"{self.device}: out of memory with one patch at a time; give a smaller --patch")
+        self._part = (min(self._part, batch) + 1) // 2
+        self.report(f"out of memory; batches are computed in parts of {self._part} patches from here on")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _learn_from(self, part: Batch, share: float) -> float:
+        """Add a part's gradient, times its share of the batch, to the network's; returns its loss times its share."""
+        part = part.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            restored = self.network(part.degraded)
+        # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
+        shown = restored.detach().float().requires_grad_()
+        loss = self.loss(shown, part)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            return math.nan  # before the critic learns from it
+        (gradient,) = torch.autograd.grad(loss, shown)
+        if self.adversary is not None:
+            gradient = gradient + self.adversary.push(self.progress.step, shown.detach(), part, gradient)
+        restored.backward((share * gradient).to(restored.dtype))
+        return share * value
+
     def save(self) -> None:
-        """Write the state and the averaged weights."""
+        """Write the state and the averaged weights.
+
+        Raises:
+            flows.training.checkpoint.CheckpointError: a value is not finite; both files stay as they are.
+        """
         save_state(self.files.state, self.network, self.average, self.optimizer, self.progress, self._critic)
         averaged = {name: value.float().cpu() for name, value in self.average.state_dict().items()}
         write_tensors(averaged, self.files.weights, {"expert": self.progress.expert, "step": str(self.progress.step)})
@@ -274,10 +363,35 @@ class Training:
         self.report("\n".join(f"step {self.progress.step}: {s}" for s in scores))
         return scores
 
+    def _validated_last(self) -> int | None:
+        """The step of the curve's last row."""
+        if not self.files.curve.is_file():
+            return None
+        with self.files.curve.open(newline="") as lines:
+            steps = [row["step"] for row in csv.DictReader(lines)]
+        return int(steps[-1]) if steps else None
+
     def _line(self, losses: list[float]) -> str:
         recent = float(np.mean(losses[-100:])) if losses else math.nan
         pace = self.progress.seconds / self.progress.step
         return f"step {self.progress.step}/{self.settings.steps} loss {recent:.4f} {pace:.2f} s a step"
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware there: CUDA from compute capability 8.0 on; older cards emulate it."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def _parts(batch: Batch, size: int) -> Iterator[tuple[Batch, float]]:
+    """The batch in parts of at most ``size`` patches, each with its share of the batch."""
+    whole = len(batch.degraded)
+    for first in range(0, whole, size):
+        part = Batch(*(tensor[first : first + size] for tensor in batch))
+        yield part, len(part.degraded) / whole
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
 
 
 def _figure(value: float) -> str:

@@ -35,7 +35,7 @@ def pack(
     images: list[Path] = []
     for split in ("train", "val"):
         try:
-            images += sorted({portrait.path for portrait in read_portraits(data, split)})
+            images += sorted({portrait.path for portrait in read_portraits(data, split, typer.echo)})
         except DataError:
             if split == "val" and not images:
                 raise

@@ -1,20 +1,32 @@
 from __future__ import annotations
 
 import csv
+import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from actors.experts import load_expert
 from actors.experts.frequency import FrequencyExpert
-from flows.training.checkpoint import CheckpointError
+from flows.training.checkpoint import CheckpointError, Progress, read_training_state
 from flows.training.degradation import BLURRED_FACES, CLEAN
-from flows.training.loop import Clock, LoopSettings, Training, TrainingFiles, learning_rate, update_average
+from flows.training.loop import (
+    MOST_UNUSABLE,
+    Clock,
+    LoopSettings,
+    Training,
+    TrainingError,
+    TrainingFiles,
+    learning_rate,
+    update_average,
+)
 from flows.training.losses import Batch, faithful_loss_f
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import Face
@@ -29,16 +41,33 @@ def small_network(channels: int = 8) -> nn.Module:
     return FrequencyExpert(channels=channels, blocks=1, hidden=8, large=4, kernel=3, spectral=2)
 
 
-def start(out: Path, settings: LoopSettings = SETTINGS, *, channels: int = 8) -> Training:
+def start(
+    out: Path, settings: LoopSettings = SETTINGS, *, channels: int = 8, expert: str = "f", stage: str = "faithful"
+) -> Training:
+    files = TrainingFiles.beside(out)
     return Training(
-        "f",
+        expert,
         small_network(channels),
         faithful_loss_f,
         settings,
-        TrainingFiles.beside(out),
+        files,
         device=torch.device("cpu"),
         report=lambda line: None,
+        stage=stage,
+        saved=read_training_state(files.state) if files.state.is_file() else None,
     )
+
+
+def rewrite_state(path: Path, *, header: object = None, without: str | None = None) -> None:
+    """Put another header over a state, or take the tensors whose names start so away."""
+    with safe_open(path, framework="pt") as stored:
+        told = stored.metadata()
+        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    if header is not None:
+        told["facemill_training"] = header if isinstance(header, str) else json.dumps(header)
+    if without is not None:
+        tensors = {name: value for name, value in tensors.items() if not name.startswith(without)}
+    save_file(tensors, path, told)
 
 
 def run(training: Training, face: Face) -> None:
@@ -73,13 +102,106 @@ def test_the_same_command_again_continues_with_the_optimizers_memory(tmp_path: P
     assert resumed.progress.step == 5
 
 
-def test_a_finished_training_does_no_more_steps(tmp_path: Path, face: Face) -> None:
+def test_a_finished_training_writes_nothing_more(tmp_path: Path, face: Face) -> None:
     out = tmp_path / "expert_f.safetensors"
     run(start(out), face)
-    before = load_file(out)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     run(start(out), face)
-    for name, value in load_file(out).items():
-        torch.testing.assert_close(value, before[name], atol=1e-3, rtol=1e-3)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert len(before) == 3
+
+
+def test_a_finished_training_makes_up_for_weights_and_a_validation_that_are_missing(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    weights, curve = out.read_bytes(), TrainingFiles.beside(out).curve
+    out.unlink()
+    curve.unlink()
+    run(start(out), face)
+    assert out.read_bytes() == weights
+    assert len(curve.read_text().splitlines()) == 2
+
+
+def patches(number: int) -> Batch:
+    original = torch.rand(number, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    return Batch(original[..., ::4, ::4].contiguous(), original, torch.full((number, 5, 2), torch.nan))
+
+
+def test_a_batch_that_is_too_large_for_memory_is_learned_from_in_parts(tmp_path: Path) -> None:
+    settings = LoopSettings(steps=9, batch=5, warm_up=1)
+    whole, parted = (start(tmp_path / name / "expert_f.safetensors", settings) for name in ("whole", "parted"))
+    sizes: list[int] = []
+    compute = parted.loss
+
+    def small_memory(restored: torch.Tensor, batch: Batch) -> torch.Tensor:
+        sizes.append(len(restored))
+        if len(restored) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return compute(restored, batch)
+
+    parted.loss = small_memory
+    losses = [training.step(patches(5)) for training in (whole, parted)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    gradients = [torch.cat([p.grad.flatten() for p in t.network.parameters()]) for t in (whole, parted)]
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+    assert sizes == [5, 3, 2, 2, 1]
+    parted.step(patches(5))
+    assert sizes[5:] == [2, 2, 1]
+
+
+def test_one_patch_that_is_too_large_for_memory_ends_in_a_line_and_other_errors_pass(tmp_path: Path) -> None:
+    training = start(tmp_path / "expert_f.safetensors")
+
+    def raises(error: RuntimeError) -> None:
+        def loss(restored: torch.Tensor, batch: Batch) -> torch.Tensor:
+            raise error
+
+        training.loss = loss
+
+    raises(RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"))
+    with pytest.raises(TrainingError, match="one patch at a time; give a smaller --patch"):
+        training.step(patches(2))
+    raises(RuntimeError("sizes do not match"))
+    with pytest.raises(RuntimeError, match="sizes do not match"):
+        training.step(patches(2))
+
+
+def test_a_batch_without_a_finite_loss_moves_nothing_and_a_few_in_a_row_end_the_training(tmp_path: Path) -> None:
+    training = start(tmp_path / "expert_f.safetensors", LoopSettings(steps=100, batch=2))
+    good, broken = patches(2), patches(2)
+    broken.original[1, 0, 3, 3] = math.nan
+    training.step(good)
+    before = [parameter.clone() for parameter in training.network.parameters()]
+    for _ in range(MOST_UNUSABLE - 1):
+        assert math.isnan(training.step(broken))
+    for earlier, parameter in zip(before, training.network.parameters(), strict=True):
+        assert torch.equal(earlier, parameter)
+    assert training.progress.step == 1
+    training.step(good)
+    for _ in range(MOST_UNUSABLE - 1):
+        training.step(broken)
+    with pytest.raises(TrainingError, match="the training diverged") as ended:
+        training.step(broken)
+    assert "\n" not in str(ended.value)
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing(tmp_path: Path) -> None:
+    training = start(tmp_path / "expert_f.safetensors")
+    training.loss = lambda restored, batch: (restored - restored.detach()).abs().sqrt().sum()
+    assert math.isnan(training.step(patches(1)))
+    assert all(bool(parameter.isfinite().all()) for parameter in training.network.parameters())
+
+
+def test_a_training_that_diverged_leaves_its_last_good_files(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    training = start(out)
+    run(training, face)
+    before = out.read_bytes(), training.files.state.read_bytes()
+    with torch.no_grad():
+        next(training.network.parameters()).fill_(math.inf)
+    with pytest.raises(CheckpointError, match=r"not written, weights\.\S+ holds NaN or infinity"):
+        training.save()
+    assert (out.read_bytes(), training.files.state.read_bytes()) == before
 
 
 def test_a_state_of_another_architecture_is_refused(tmp_path: Path, face: Face) -> None:
@@ -87,6 +209,46 @@ def test_a_state_of_another_architecture_is_refused(tmp_path: Path, face: Face) 
     run(start(out), face)
     with pytest.raises(CheckpointError, match=r"stem\.weight has shape"):
         start(out, channels=12)
+
+
+def test_a_state_of_another_stage_or_expert_is_refused(tmp_path: Path, face: Face) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    with pytest.raises(CheckpointError, match="of expert f, faithful stage, not of expert f, natural stage"):
+        start(out, stage="natural")
+    with pytest.raises(CheckpointError, match="not of expert t, faithful stage"):
+        start(out, expert="t")
+
+
+@pytest.mark.parametrize("stage", ["faithful", "natural"])
+def test_an_old_state_that_does_not_tell_its_stage_is_taken_up(tmp_path: Path, face: Face, stage: str) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    old = {"expert": "f", "step": 3, "steps": 3, "seed": 1, "seconds": 0.5}
+    rewrite_state(TrainingFiles.beside(out).state, header=old)
+    resumed = start(out, stage=stage)
+    assert resumed.progress == Progress("f", 3, 3, 1, 0.5, stage)
+
+
+@pytest.mark.parametrize("header", ["{not json", "[]", {"expert": "f"}, {"expert": "f", "later": 1}])
+def test_a_state_whose_header_cannot_be_understood_is_refused_in_a_line(
+    tmp_path: Path, face: Face, header: object
+) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    rewrite_state(TrainingFiles.beside(out).state, header=header)
+    with pytest.raises(CheckpointError, match="its header is not one of this version") as refused:
+        start(out)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["weights", "average", "second"])
+def test_a_state_that_lacks_a_part_is_refused(tmp_path: Path, face: Face, part: str) -> None:
+    out = tmp_path / "expert_f.safetensors"
+    run(start(out), face)
+    rewrite_state(TrainingFiles.beside(out).state, without=f"{part}.stem")
+    with pytest.raises(CheckpointError, match=rf"{part}\.stem\.\w+ is missing"):
+        start(out)
 
 
 def test_a_truncated_state_is_refused(tmp_path: Path, face: Face) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,62 @@ def test_a_table_whose_images_are_gone_is_refused(portraits_folder: Path) -> Non
     (portraits_folder / "val" / "d.png").unlink()
     with pytest.raises(DataError, match="1 rows of split 'val', none with an image"):
         read_portraits(portraits_folder, "val")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ('train,a.png,studio,real,"[1, 2, 3]",', "box '\\[1, 2, 3\\]' are not 4 finite numbers"),
+        ('train,a.png,studio,real,"[1, 2, NaN, 9]",', "finite numbers"),
+        ("train,a.png,studio,real,a face,", "box 'a face' are not numbers"),
+        ('train,a.png,studio,real,"[5, 5, 5, 9]",', "is empty"),
+        ('train,a.png,studio,real,"[1, 2, 8, 9]","[[1, 2], [3, 4]]"', "landmarks .* are not 5 x 2 finite numbers"),
+        ('train,a.png,studio,real,"[1, 2, 8, 9]","{}"', "landmarks .* are not"),
+        ('train,/etc/a.png,studio,real,"[1, 2, 8, 9]",', "file '/etc/a.png' is not a name in the folder"),
+        ('train,../val/d.png,studio,real,"[1, 2, 8, 9]",', "file '../val/d.png' is not a name in the folder"),
+        ("train,a.png", "it ends before its source"),
+    ],
+)
+def test_a_row_that_cannot_be_understood_is_named_and_left_out(portraits_folder: Path, row: str, reason: str) -> None:
+    table = portraits_folder / "faces.csv"
+    good = 'train,b.png,studio,real,"[1, 2, 8, 9]","[[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]]"'
+    table.write_text(f"split,file,source,kind,box,landmarks\n{row}\n{good}\n")
+    told: list[str] = []
+    (portrait,) = read_portraits(portraits_folder, "train", told.append)
+    assert portrait.path.name == "b.png"
+    assert portrait.landmarks_xy == ((1, 2), (3, 4), (5, 6), (7, 8), (9, 10))
+    (line,) = told
+    assert re.search(rf"faces\.csv line 2: .*{reason}", line)
+
+
+def test_rows_without_images_are_counted_in_one_line(portraits_folder: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (portraits_folder / "train" / name).unlink()
+    told: list[str] = []
+    assert [p.path.name for p in read_portraits(portraits_folder, "train", told.append)] == ["c.png"]
+    assert told == ["left out: 2 of 3 faces of train have no image file"]
+
+
+def test_a_table_that_is_not_text_is_refused(portraits_folder: Path) -> None:
+    (portraits_folder / "faces.csv").write_bytes(b"split,file,source,box\ntrain,\xff.png,x,y\n")
+    with pytest.raises(DataError, match="not a table in UTF-8"):
+        read_portraits(portraits_folder, "train")
+
+
+def test_the_cache_leaves_out_what_cannot_be_decoded(portraits_folder: Path, tmp_path: Path) -> None:
+    (portraits_folder / "train" / "a.png").write_bytes(b"not an image")
+    portraits = read_portraits(portraits_folder, "train")
+    outside = Portrait(portraits[1].path, "studio", False, (9000, 9000, 9100, 9100))
+    told: list[str] = []
+    for _ in range(2):
+        cache = FaceCache([*portraits, outside], tmp_path / "cache", told.append)
+        assert cache.portraits == portraits[1:]
+        np.testing.assert_array_equal(cache[0].pixels_rgb, read_face(portraits[1]).pixels_rgb)
+    assert len(told) == 2
+    assert "a.png" in told[0]
+    assert "lies outside" in told[1]
+    with pytest.raises(DataError, match="none of 1 images"):
+        FaceCache(portraits[:1], tmp_path / "cache")
 
 
 def test_an_unreadable_image_is_named(portraits_folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -31,7 +32,10 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
     assert finished.exit_code == 0, finished.output
     assert "clean" in finished.output
     assert out.is_file()
-    card = out.with_suffix(".md").read_text()
+    card = TrainingFiles.beside(out).card.read_text()
+    assert not out.with_suffix(".md").exists()
+    assert all(f"\n- {kind}" in card for kind in ("Glasses", "Beards", "Profiles", "Occluded faces"))
+    assert "Apache License 2.0" in card
     assert f"TransformerExpert, {EXPERT_T_PARAMETERS:,} parameters, x4, faithful stage. 1 optimizer steps" in card
     assert "| clean |" in card
     assert "| steps | 1 |" in card
@@ -45,6 +49,35 @@ def test_faces_too_narrow_for_an_expert_are_said_to_be(portraits_folder: Path, t
 def test_a_patch_that_windows_do_not_tile_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--patch is 20 px"):
         train("t", tmp_path, tmp_path / "expert_t.safetensors", patch=20)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"steps": 0}, "--steps is 0; it must be at least 1"),
+        ({"batch": 0}, "--batch is 0"),
+        ({"minutes": 0.0}, "--minutes is 0; it must be above 0"),
+        ({"rate": float("nan")}, "--rate is nan"),
+        ({"validation_faces": 0}, "--validation-faces is 0"),
+        ({"adversary": -1.0}, "--adversary is -1"),
+        ({"device": "cuda:99"}, "--device cuda:99: torch cannot use it here"),
+        ({"device": "abacus"}, "--device abacus: torch cannot use it here"),
+    ],
+)
+def test_an_option_that_cannot_be_trained_with_is_refused_before_anything_is_written(
+    portraits_folder: Path, tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    cache = tmp_path / "cache"
+    with pytest.raises(UsageError, match=reason) as refused:
+        train("t", portraits_folder, tmp_path / "expert_t.safetensors", cache=cache, **options)
+    assert "\n" not in str(refused.value)
+    assert not cache.exists()
+
+
+def test_weights_of_another_network_are_refused_to_begin_with(portraits_folder: Path, tmp_path: Path) -> None:
+    begin = find_weights("expert_f_faithful").path
+    with pytest.raises(UsageError, match="holds a FrequencyExpert, but this expert is a TransformerExpert"):
+        train("t", portraits_folder, tmp_path / "expert_t.safetensors", begin=begin, cache=tmp_path / "cache")
 
 
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
@@ -72,4 +105,4 @@ def test_the_natural_stage_begins_with_faithful_weights_and_measures_what_people
         rows = list(csv.DictReader(lines))
     assert [row["step"] for row in rows] == ["1"] * 3 + ["2"] * 3
     assert float(rows[0]["expert_lpips"]) == pytest.approx(scores[0].expert["lpips"], rel=1e-3)
-    assert "| adversary | 0.1 |" in out.with_suffix(".md").read_text()
+    assert "| adversary | 0.1 |" in TrainingFiles.beside(out).card.read_text()
