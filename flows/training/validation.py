@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from actors.experts import Expert
+from actors.experts.expert import enlarge
 from flows.perception.sface import align
 from flows.training.codec import compress_frames
 from flows.training.degradation import Condition, Degradation, add_noise, gaussian_kernel, soften
@@ -137,13 +138,6 @@ def psnr(restored_rgb: NDArray[np.uint8], original_rgb: NDArray[np.uint8]) -> fl
     return 99.0 if error == 0 else 10 * float(np.log10(255**2 / error))
 
 
-def bicubic(degraded_lr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The baseline: (H, W, 3) -> (4H, 4W, 3) uint8."""
-    height, width = degraded_lr.shape[:2]
-    enlarged = cv2.resize(degraded_lr, (SCALE * width, SCALE * height), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(enlarged, np.uint8)
-
-
 def score(expert: Expert, samples: Sequence[Sample], perception: Perception | None = None) -> list[Score]:
     """Restore every sample and compare it with the truth inside the face box; one score a condition.
 
@@ -153,7 +147,7 @@ def score(expert: Expert, samples: Sequence[Sample], perception: Perception | No
     for sample in samples:
         pair = tuple(
             _figures(image, sample, perception)
-            for image in (expert.restore([sample.degraded_lr])[0], bicubic(sample.degraded_lr))
+            for image in (expert.restore([sample.degraded_lr])[0], enlarge(sample.degraded_lr))
         )
         gathered.setdefault(sample.condition, []).append((pair[0], pair[1]))
     return [

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from skimage.data import astronaut
 
 from actors.experts import Expert, ExpertName, load_expert
+from actors.experts.expert import enlarge
 from flows.training.degradation import CLEAN, HARD, MEDIUM, Condition
-from flows.training.validation import bicubic, degrade, psnr
+from flows.training.validation import degrade, psnr
 from weights import read_registry
 
 EXPERTS: tuple[ExpertName, ...] = ("expert_t", "expert_f")
@@ -35,7 +36,7 @@ def gain(expert: Expert, original_hr: NDArray[np.uint8], condition: Condition) -
     size = (original_hr.shape[1] // 4, original_hr.shape[0] // 4)
     reduced_lr = np.asarray(cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA), np.uint8)
     degraded_lr = degrade(reduced_lr, condition, np.random.default_rng(0))
-    return psnr(expert.restore([degraded_lr])[0], original_hr) - psnr(bicubic(degraded_lr), original_hr)
+    return psnr(expert.restore([degraded_lr])[0], original_hr) - psnr(enlarge(degraded_lr), original_hr)
 
 
 @pytest.mark.parametrize("condition", [MEDIUM, HARD], ids=lambda condition: condition.name)

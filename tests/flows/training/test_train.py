@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
 import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 from safetensors.torch import load_file
 from torch import nn
@@ -14,6 +16,7 @@ from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import ALEXNET, Lpips
 from flows.perception.sface import SFace
 from flows.train import train
+from flows.training.checkpoint import Progress, save_state
 from flows.training.loop import TrainingFiles
 from flows.training.losses import Perception
 from flows.training.portraits import DataError
@@ -78,6 +81,21 @@ def test_weights_of_another_network_are_refused_to_begin_with(portraits_folder: 
     begin = find_weights("expert_f_faithful").path
     with pytest.raises(UsageError, match="holds a FrequencyExpert, but this expert is a TransformerExpert"):
         train("t", portraits_folder, tmp_path / "expert_t.safetensors", begin=begin, cache=tmp_path / "cache")
+
+
+def test_a_training_is_continued_at_the_size_of_its_saved_network(portraits_folder: Path, tmp_path: Path) -> None:
+    small = TransformerExpert(channels=16)
+    out = tmp_path / "expert_t.safetensors"
+    save_state(
+        TrainingFiles.beside(out).state,
+        small,
+        copy.deepcopy(small),
+        torch.optim.AdamW(small.parameters()),
+        Progress("t", 1, 1, 1),
+    )
+    train("t", portraits_folder, out, cache=tmp_path / "cache", steps=1, validation_faces=1)
+    shapes = {name: value.shape for name, value in load_file(out).items()}
+    assert shapes == {name: value.shape for name, value in small.state_dict().items()}
 
 
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import pytest
 from torch import Tensor, nn
 
 from actors.experts import Expert
+from actors.experts.expert import enlarge
 from actors.experts.layers import bicubic_upscale
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from flows.training.portraits import Face
-from flows.training.validation import SCALE, bicubic, psnr, score, validation_samples
+from flows.training.validation import SCALE, psnr, score, validation_samples
 
 
 class Bicubic(nn.Module):
@@ -39,7 +40,7 @@ def test_a_face_too_narrow_for_the_width_is_not_enlarged(face: Face) -> None:
 
 def test_harder_conditions_leave_less(face: Face) -> None:
     samples = validation_samples([face], 64, (CLEAN, MEDIUM, HARD), limit=1)
-    figures = [psnr(bicubic(sample.degraded_lr), sample.original_hr) for sample in samples]
+    figures = [psnr(enlarge(sample.degraded_lr), sample.original_hr) for sample in samples]
     assert figures == sorted(figures, reverse=True)
 
 
