@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.routing import RoutingBounds
+from actors.routing import RoutingBounds, Tier, tier_of
 from flows.evaluation import calibration
 from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
 from flows.evaluation.calibration import Calibration, calibrate
 from flows.evaluation.chart import calibration_chart
 from flows.evaluation.figures import load_meter
 from flows.evaluation.flicker import FRAMES, FlickerRow, flicker_rows
-from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows
+from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows, write_text
 from flows.evaluation.peers import PEERS, check_peers, load_peer
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.remembered import FigureStore, RememberingRestorer, open_folder
@@ -107,7 +107,11 @@ def evaluate(
         flows.training.portraits.DataError: the folder holds no usable faces.
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
-    plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
+    bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
+    calibrating = bool(calibrate_bound)
+    plan = _plan(
+        widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
+    )
     threads = threads or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -118,7 +122,6 @@ def evaluate(
         open_folder(out)
     most = calibration.FACES if calibrate_bound and faces is None else faces
     subjects = read_subjects(data, split, most, console.print)
-    bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     folder = cache or _default_cache()
     setting = f"{device}, {threads} threads"
     remembered = FigureStore(folder, setting)
@@ -185,10 +188,13 @@ def _plan(
     clips: int,
     seed: int,
     calibrating: bool,
+    bounds: RoutingBounds,
 ) -> Plan:
     """Check the options; a calibration has its own defaults, and needs bicubic and both experts, no clips."""
     usual_widths = calibration.WIDTHS if calibrating else WIDTHS
     usual_strengths = list(STRENGTHS) if calibrating else [CLEAN.name, MEDIUM.name, HARD.name]
+    if calibrating:
+        _check_divided(_listed(widths, []), bounds)
     chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else _known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
     return Plan(
         widths=tuple(_width(text) for text in _listed(widths, [str(width) for width in usual_widths])),
@@ -197,6 +203,15 @@ def _plan(
         clips=0 if calibrating else clips,
         seed=seed,
     )
+
+
+def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:
+    """Refuse widths of faces that sharpness does not divide between the experts."""
+    for text in widths:
+        if tier_of(_width(text), bounds) is not Tier.MEDIUM:
+            raise UsageError(
+                f"--widths: {text} px: q_low divides only faces of {bounds.w_medium:g} to below {bounds.w_resize:g} px"
+            )
 
 
 def _listed(text: str | None, usual: Sequence[str]) -> list[str]:
@@ -267,8 +282,8 @@ def _tell_calibration(found: Calibration, current: float, out: Path | None, *, a
             f"now {current:g}"
         )
     if out is not None:
-        (out / "calibration.json").write_text(json.dumps(found.as_dict()) + "\n")
-        (out / "calibration.svg").write_text(calibration_chart(found, current))
+        write_text(out / "calibration.json", json.dumps(found.as_dict()) + "\n")
+        write_text(out / "calibration.svg", calibration_chart(found, current))
 
 
 def _curve_table(found: Calibration) -> Table:

@@ -96,7 +96,7 @@ def _tabled(folder: Path, split: Split, report: Callable[[str], None]) -> list[_
             try:
                 found.append(_row(folder, row))
             except (ValueError, TypeError) as error:
-                report(f"left out: {folder / 'faces.csv'} line {number}: box or landmarks are not numbers ({error})")
+                report(f"left out: {folder / 'faces.csv'} line {number}: cannot be used ({error})")
     return found
 
 
@@ -108,6 +108,8 @@ def _row(folder: Path, row: dict[str, str]) -> _Candidate:
         raise ValueError(f"{len(landmarks)} landmarks instead of 5")
     if not (x1 > x0 and y1 > y0):
         raise ValueError(f"box {row['box']} is empty")
+    if Path(row["file"]).is_absolute() or ".." in Path(row["file"]).parts:
+        raise ValueError(f"file {row['file']} is not in {row['split']}/")
     path = folder / row["split"] / row["file"]
     portrait = Portrait(path, row["source"], row.get("kind") == "synthetic", (x0, y0, x1, y1), landmarks)
     return _Candidate(path, row["source"], portrait)
