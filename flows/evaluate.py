@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.routing import RoutingBounds
+from actors.routing import RoutingBounds, Tier, tier_of
 from flows.evaluation import calibration
 from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
 from flows.evaluation.calibration import Calibration, calibrate
 from flows.evaluation.chart import calibration_chart
 from flows.evaluation.figures import load_meter
 from flows.evaluation.flicker import FRAMES, FlickerRow, flicker_rows
-from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows
+from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows, write_text
 from flows.evaluation.peers import PEERS, check_peers, load_peer
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.remembered import FigureStore, RememberingRestorer, open_folder
@@ -107,9 +107,17 @@ def evaluate(
         flows.training.portraits.DataError: the folder holds no usable faces.
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
+<<<<<<< HEAD
     if calibrate_bound or (as_json and out is None):
         clips = 0  # nobody would see their flicker
     plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
+=======
+    bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
+    calibrating = bool(calibrate_bound)
+    plan = _plan(
+        widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
+    )
+>>>>>>> 2810e53c0389fdda43660227e29b6df6102ce85a
     threads = threads or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -120,7 +128,6 @@ def evaluate(
         open_folder(out)
     most = calibration.FACES if calibrate_bound and faces is None else faces
     subjects = read_subjects(data, split, most, console.print)
-    bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     folder = cache or _default_cache()
     setting = f"{device}, {threads} threads"
     remembered = FigureStore(folder, setting)
@@ -187,10 +194,13 @@ def _plan(
     clips: int,
     seed: int,
     calibrating: bool,
+    bounds: RoutingBounds,
 ) -> Plan:
     """Check the options; a calibration has its own defaults, and needs bicubic and both experts."""
     usual_widths = calibration.WIDTHS if calibrating else WIDTHS
     usual_strengths = list(STRENGTHS) if calibrating else [CLEAN.name, MEDIUM.name, HARD.name]
+    if calibrating:
+        _check_divided(_listed(widths, []), bounds)
     chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else _known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
     return Plan(
         widths=tuple(_width(text) for text in _listed(widths, [str(width) for width in usual_widths])),
@@ -199,6 +209,15 @@ def _plan(
         clips=clips,
         seed=seed,
     )
+
+
+def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:
+    """Refuse widths of faces that sharpness does not divide between the experts."""
+    for text in widths:
+        if tier_of(_width(text), bounds) is not Tier.MEDIUM:
+            raise UsageError(
+                f"--widths: {text} px: q_low divides only faces of {bounds.w_medium:g} to below {bounds.w_resize:g} px"
+            )
 
 
 def _listed(text: str | None, usual: Sequence[str]) -> list[str]:
@@ -269,8 +288,8 @@ def _tell_calibration(found: Calibration, current: float, out: Path | None, *, a
             f"now {current:g}"
         )
     if out is not None:
-        (out / "calibration.json").write_text(json.dumps(found.as_dict()) + "\n")
-        (out / "calibration.svg").write_text(calibration_chart(found, current))
+        write_text(out / "calibration.json", json.dumps(found.as_dict()) + "\n")
+        write_text(out / "calibration.svg", calibration_chart(found, current))
 
 
 def _curve_table(found: Calibration) -> Table:

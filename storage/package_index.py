@@ -100,7 +100,7 @@ class PipSettings:
     indexes: tuple[str, ...]
     """URLs of simple repositories, the main one first; a password may be in them."""
     find_links: tuple[str, ...]
-    """Folders and pages that hold archives themselves."""
+    """Folders and pages that hold archives themselves; only folders are looked into."""
     certificate: str | None
     """PEM file of the authorities to trust, or None for the system's."""
 
@@ -119,7 +119,9 @@ class PipSettings:
         return cls(tuple(indexes), tuple(found.get("find-links", "").split()), found.get("cert"))
 
     def archive_of(self, name: str, version: str) -> str:
-        """URL of a package's source distribution.
+        """URL of a package's source distribution, from a folder of find-links or an index.
+
+        Pages of find-links on the web are not read.
 
         Raises:
             FetchError: no index has it; the message says what each one answered.

@@ -38,12 +38,16 @@ def choose_weights(expert: str, *, fidelity: float = DEFAULT_FIDELITY, model: st
         model: path or registered name of a model that takes the expert's place.
 
     Raises:
-        WeightsError: a file is absent, or not the registered one.
+        WeightsError: a file is absent, cannot be read, or is not the registered one.
     """
     if model is not None:
         path = find_model(model)
         named = str(path) if Path(model).expanduser().exists() else model
-        return ExpertWeights(((expert, sha256_of(path)),), fidelity, named)
+        try:
+            sha256 = sha256_of(path)
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        return ExpertWeights(((expert, sha256),), fidelity, named)
     entries = [find_weights(name) for name in weight_sets(expert, fidelity)]
     for entry in entries:
         verify_weights(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -106,7 +107,7 @@ def write_page(
             tiles.append(_figure(file, name, case.by_restorer.get(name)))
         sections.append(_section(number, case, judged, tiles))
     page = folder / "index.html"
-    page.write_text(_PAGE.format(judged=escape(judged), count=len(cases), sections="\n".join(sections)))
+    write_text(page, _PAGE.format(judged=escape(judged), count=len(cases), sections="\n".join(sections)))
     return page
 
 
@@ -187,14 +188,31 @@ for (const button of document.querySelectorAll("button")) button.onclick = () =>
 
 
 def write_rows(folder: Path, name: str, rows: Sequence[Row] | Sequence[FlickerRow]) -> None:
-    """Write rows as ``<name>.json`` and ``<name>.csv``."""
+    """Write rows as ``<name>.json`` and ``<name>.csv``.
+
+    Raises:
+        DestinationError: the folder cannot be written.
+    """
     open_folder(folder)
-    (folder / f"{name}.json").write_text(rows_as_json(rows))
+    write_text(folder / f"{name}.json", rows_as_json(rows))
     if rows:
-        with (folder / f"{name}.csv").open("w", newline="") as lines:
-            table = csv.DictWriter(lines, [field.name for field in fields(rows[0])])
-            table.writeheader()
-            table.writerows(asdict(row) for row in rows)
+        lines = io.StringIO(newline="")
+        table = csv.DictWriter(lines, [field.name for field in fields(rows[0])])
+        table.writeheader()
+        table.writerows(asdict(row) for row in rows)
+        write_text(folder / f"{name}.csv", lines.getvalue())
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a text file as it is.
+
+    Raises:
+        DestinationError: it cannot be written.
+    """
+    try:
+        path.write_text(content, encoding="utf-8", newline="")
+    except OSError as error:
+        raise DestinationError(f"{path}: cannot be written ({error.strerror}); give another --out") from error
 
 
 def rows_as_json(rows: Sequence[Row] | Sequence[FlickerRow]) -> str:

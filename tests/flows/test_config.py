@@ -97,7 +97,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         {"compare": True},
         {"experts": "t"},
         {"min_face": "40"},
-        {"fidelity": "0.25"},
+        {"fidelity": "0.75"},
         {"shard_seconds": "9"},
     ],
 )

@@ -89,6 +89,8 @@ def test_calibration_writes_its_curve(monkeypatch, capsys, portraits_folder: Pat
         (("--strengths", "awful"), "--strengths: awful; choose from clean"),
         (("--widths", "64,wide"), "--widths: wide is not a whole number of px from 32 to 400"),
         (("--widths", "9999"), "--widths: 9999"),
+        (("--calibrate", "q_low", "--widths", "100,50"), "--widths: 50 px: q_low divides only faces of 100 to"),
+        (("--calibrate", "q_low", "--widths", "150"), "--widths: 150 px: q_low divides only"),
         (("--device", "cuda:77"), "--device cuda:77: torch cannot use it here"),
     ],
 )

@@ -90,3 +90,9 @@ def test_own_widths_are_those_that_the_router_sends() -> None:
     assert [w for w in widths if own_widths(EXPERT_T, bounds)(w)] == [50, 99, 100, 149]
     assert [w for w in widths if own_widths(EXPERT_F, bounds)(w)] == [100, 149]
     assert [w for w in widths if own_widths("spanx4", bounds)(w)] == list(widths)
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.json").mkdir()
+    with pytest.raises(DestinationError, match=r"rows\.json: cannot be written"):
+        write_rows(tmp_path, "rows", [])

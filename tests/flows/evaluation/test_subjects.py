@@ -86,3 +86,12 @@ def test_a_folder_without_faces_is_refused_in_a_line(tmp_path: Path, kind: str) 
     with pytest.raises(DataError, match=str(folder)) as refused:
         read_subjects(folder, "val", None, lambda line: None)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("file", ["/etc/a.png", "../a.png"])
+def test_a_row_that_leads_out_of_the_folder_is_named_and_left_out(tmp_path: Path, file: str) -> None:
+    (tmp_path / "faces.csv").write_text(f'split,file,source,box\nval,{file},x,"[0, 0, 9, 9]"\n')
+    told: list[str] = []
+    with pytest.raises(DataError):
+        read_subjects(tmp_path, "val", None, told.append)
+    assert f"line 2: cannot be used (file {file} is not in val/)" in told[0]
