@@ -107,17 +107,13 @@ def evaluate(
         flows.training.portraits.DataError: the folder holds no usable faces.
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
-<<<<<<< HEAD
-    if calibrate_bound or (as_json and out is None):
-        clips = 0  # nobody would see their flicker
-    plan = _plan(widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=bool(calibrate_bound))
-=======
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     calibrating = bool(calibrate_bound)
+    if calibrating or (as_json and out is None):
+        clips = 0  # nobody would see their flicker
     plan = _plan(
         widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
     )
->>>>>>> 2810e53c0389fdda43660227e29b6df6102ce85a
     threads = threads or max(1, (os.cpu_count() or 2) // 2)
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)

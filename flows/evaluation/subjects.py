@@ -81,40 +81,8 @@ class _Candidate:
 
 def _tabled(folder: Path, split: Split, report: Callable[[str], None]) -> list[_Candidate]:
     """The rows of the table that can be understood."""
-<<<<<<< HEAD
     portraits = read_table(folder, split, report)
     return [_Candidate(portrait.path, portrait.source, portrait) for portrait in portraits]
-=======
-    found = []
-    with (folder / "faces.csv").open(newline="") as lines:
-        rows = csv.DictReader(lines)
-        missing = _COLUMNS - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(f"{folder / 'faces.csv'}: no column {', '.join(sorted(missing))}")
-        for number, row in enumerate(rows, start=2):
-            if row["split"] != split:
-                continue
-            try:
-                found.append(_row(folder, row))
-            except (ValueError, TypeError) as error:
-                report(f"left out: {folder / 'faces.csv'} line {number}: cannot be used ({error})")
-    return found
-
-
-def _row(folder: Path, row: dict[str, str]) -> _Candidate:
-    x0, y0, x1, y1 = (float(edge) for edge in json.loads(row["box"]))
-    points = json.loads(row.get("landmarks") or "null")
-    landmarks = None if points is None else tuple((float(x), float(y)) for x, y in points)
-    if landmarks is not None and len(landmarks) != 5:
-        raise ValueError(f"{len(landmarks)} landmarks instead of 5")
-    if not (x1 > x0 and y1 > y0):
-        raise ValueError(f"box {row['box']} is empty")
-    if Path(row["file"]).is_absolute() or ".." in Path(row["file"]).parts:
-        raise ValueError(f"file {row['file']} is not in {row['split']}/")
-    path = folder / row["split"] / row["file"]
-    portrait = Portrait(path, row["source"], row.get("kind") == "synthetic", (x0, y0, x1, y1), landmarks)
-    return _Candidate(path, row["source"], portrait)
->>>>>>> 2810e53c0389fdda43660227e29b6df6102ce85a
 
 
 def _pictures(folder: Path) -> list[_Candidate]:
