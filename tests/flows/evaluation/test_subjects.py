@@ -94,4 +94,4 @@ def test_a_row_that_leads_out_of_the_folder_is_named_and_left_out(tmp_path: Path
     told: list[str] = []
     with pytest.raises(DataError):
         read_subjects(tmp_path, "val", None, told.append)
-    assert f"line 2: cannot be used (file {file!r} is not a name in the folder of its split)" in told[0]
+    assert f"line 2: file {file!r} is not a name in the folder of its split" in told[0]
