@@ -18,7 +18,7 @@ from tests.flows.test_ledger import PROBE
 
 def job(out: Path, **flags: object) -> Job:
     config = load_config(None, {"sources": ["in"], "out": str(out), "experts": "none", **flags})
-    return Job(config, Store(), (), str(out), (), "name")
+    return Job(config, Store(), (), str(out), {}, (), "name")
 
 
 def planned(of: Job, name: str) -> VideoPlan:
