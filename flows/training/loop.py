@@ -343,7 +343,9 @@ class Training:
         """
         save_state(self.files.state, self.network, self.average, self.optimizer, self.progress, self._critic)
         averaged = {name: value.float().cpu() for name, value in self.average.state_dict().items()}
-        write_tensors(averaged, self.files.weights, {"expert": self.progress.expert, "step": str(self.progress.step)})
+        # One entry: safetensors writes several in any order, and the same weights shall be the same bytes.
+        told = f"expert {self.progress.expert}, step {self.progress.step}"
+        write_tensors(averaged, self.files.weights, {"facemill_weights": told})
 
     def validate(self, samples: list[Sample], loss: float) -> list[Score]:
         """Score the averaged weights and append to the curve."""
