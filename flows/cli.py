@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -116,31 +117,34 @@ def demo(
     run_demo(folder, Console(stderr=True))
 
 
-@app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
+_forwarded: dict[str, Any] = {
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+    "add_help_option": False,
+}
+"""For commands whose options are read by what they forward to: it imports torch, so not before it is asked for."""
+
+
+@app.command(**_forwarded)
 def train(context: typer.Context) -> None:
     """Train an expert on a folder of portraits. `facemill train --help` lists its options."""
-    from flows.train import train as run  # imports torch: not before it is asked for
+    from flows.train import train as run
 
-    trainer = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
-    trainer.command()(run)
-    trainer(args=context.args, prog_name="facemill train")
+    _forward(context, run)
 
 
-@app.command(
-    "eval",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-    add_help_option=False,
-)
+@app.command("eval", **_forwarded)
 def evaluate(context: typer.Context) -> None:
     """Measure the experts on faces whose originals are known. `facemill eval --help` lists its options."""
-    from flows.evaluate import evaluate as run  # imports torch: not before it is asked for
+    from flows.evaluate import evaluate as run
 
-    evaluator = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
-    evaluator.command(help="Restore degraded faces whose originals are known, and compare.")(run)
-    evaluator(args=context.args, prog_name="facemill eval")
+    _forward(context, run, "Restore degraded faces whose originals are known, and compare.")
+
+
+def _forward(context: typer.Context, run: Callable[..., object], help_text: str | None = None) -> None:
+    """Let a function read the rest of the command line by its own signature; its docstring is the help by default."""
+    command = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
+    command.command(help=help_text)(run)
+    command(args=context.args, prog_name=f"facemill {context.info_name}")
 
 
 def main() -> None:

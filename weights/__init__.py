@@ -10,6 +10,7 @@ from weights.registry import (
     find_weights,
     read_registry,
     sha256_of,
+    user_cache,
     verify_weights,
     weights_folder,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "mixed_sha256",
     "read_registry",
     "sha256_of",
+    "user_cache",
     "verify_weights",
     "weight_sets",
     "weights_folder",

@@ -43,8 +43,13 @@ def weights_folder() -> Path:
     """Where fetched weights lie: $FACEMILL_WEIGHTS, or facemill/weights in the user's cache folder."""
     if chosen := os.environ.get("FACEMILL_WEIGHTS"):
         return Path(chosen).expanduser()
+    return user_cache() / "weights"
+
+
+def user_cache() -> Path:
+    """facemill's folder in the user's cache folder: $XDG_CACHE_HOME, or ~/.cache."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "facemill" / "weights"
+    return (Path(cache) if cache else Path.home() / ".cache") / "facemill"
 
 
 @dataclass(frozen=True)

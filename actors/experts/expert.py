@@ -60,7 +60,7 @@ class Expert:
         self._device = torch.device(device)
         self._handling = handling
         self._batch_pixels = _GPU_BATCH_PIXELS
-        self._bfloat16 = handling.bfloat16 and _has_bfloat16(self._device)
+        self._bfloat16 = handling.bfloat16 and has_bfloat16(self._device)
         self._network = network.to(self._device).eval()
         if handling.channels_last:
             self._network = self._network.to(memory_format=torch.channels_last)
@@ -221,11 +221,11 @@ def pad_to_bucket(crop_rgb: NDArray[np.uint8], multiple: int = BUCKET_MULTIPLE) 
     return np.pad(crop_rgb, ((0, bucket_height - height), (0, bucket_width - width), (0, 0)), mode="reflect")
 
 
-def enlarge(crop_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Plain bicubic enlargement, (H, W, 3) -> (4H, 4W, 3) uint8."""
+def enlarge(crop_rgb: NDArray[np.uint8], interpolation: int = cv2.INTER_CUBIC) -> NDArray[np.uint8]:
+    """Plain enlargement by one of OpenCV's interpolations, (H, W, 3) -> (4H, 4W, 3) uint8."""
     height, width = crop_rgb.shape[:2]
     size = (EXPERT_SCALE * width, EXPERT_SCALE * height)
-    return np.asarray(cv2.resize(crop_rgb, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(cv2.resize(crop_rgb, size, interpolation=interpolation), np.uint8)
 
 
 def run_network(
@@ -246,7 +246,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error)
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 is computed in hardware there: CUDA from compute capability 8.0 on; older cards emulate it."""
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= _BFLOAT16_CAPABILITY
 
 

@@ -35,8 +35,8 @@ from flows.evaluation.samples import (
     whole_pixels,
 )
 from flows.evaluation.subjects import Subject
-from flows.training.codec import compress_frames
-from flows.training.degradation import Condition, Degradation, add_noise, gaussian_kernel, soften
+from flows.training.degradation import Condition
+from flows.training.validation import blurred, encoded, noisy
 
 FRAMES = 9
 _REACH = 2.0
@@ -97,7 +97,7 @@ def make_clip(subject: Subject, width: int, condition: Condition, *, seed: int) 
     shifts = path(FRAMES, _REACH) * ratio
     truths = [shifted(truth, shift) for shift in shifts]
     rng = np.random.default_rng([seed, zlib.crc32(subject.name.encode()), width, zlib.crc32(condition.name.encode())])
-    pictures = encoded([degraded(to_size(frame, size), condition, rng) for frame in truths], condition)
+    pictures = encoded([noisy(blurred(to_size(frame, size), condition), condition, rng) for frame in truths], condition)
     frames = [
         _frame(subject, width, condition.name, picture, frame, shift, ratio)
         for picture, frame, shift in zip(pictures, truths, shifts, strict=True)
@@ -128,26 +128,6 @@ def _frame(
         box=whole_pixels(scaled_box(subject, truth), truth),
         landmarks=scaled_landmarks(subject, truth) + shift,
     )
-
-
-def degraded(reduced_lr: Image, condition: Condition, rng: np.random.Generator) -> Image:
-    """Blur and noise of a condition, without its codec."""
-    if condition.blur_sigma > 0:
-        kernel = gaussian_kernel(condition.blur_sigma, condition.blur_sigma, 0.0)
-        reduced_lr = soften(reduced_lr, Degradation(blur_kernel=kernel))
-    if condition.noise_sigma <= 0:
-        return reduced_lr
-    return add_noise(reduced_lr, Degradation(noise_sigma=condition.noise_sigma), rng)
-
-
-def encoded(frames_rgb: Sequence[Image], condition: Condition) -> list[Image]:
-    """The frames after the condition's codec; an odd row or column is doubled for it and cut again."""
-    if condition.crf <= 0:
-        return list(frames_rgb)
-    height, width = frames_rgb[0].shape[:2]
-    even = [np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") for frame in frames_rgb]
-    decoded = compress_frames(even, condition.codec, condition.crf, preset="medium")
-    return [np.ascontiguousarray(frame[:height, :width]) for frame in decoded]
 
 
 def moved(box: Box, shift: NDArray[np.float64]) -> Box:

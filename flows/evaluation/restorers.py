@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from actors.experts import Expert, load_expert
-from actors.experts.expert import AlignedFaceExpert
+from actors.experts.expert import AlignedFaceExpert, enlarge
 from actors.geometry import Landmarks
 from actors.routing import Decision, RoutingBounds, decide, tier_of
-from flows.evaluation.samples import Image, Sample, enlarge
+from flows.evaluation.samples import Image, Sample
 from weights import DEFAULT_FIDELITY, find_model
 
 BICUBIC, LANCZOS, EXPERT_T, EXPERT_F, ROUTED = "bicubic", "lanczos", "expert_t", "expert_f", "routed"

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.experts.expert import enlarge
 from actors.geometry import Box, Landmarks, Placement, Rect
 from actors.quality import sharpness_of
 from flows.evaluation.subjects import Subject
@@ -94,7 +95,7 @@ class Sample:
         expected = (SCALE * self.crop.height, SCALE * self.crop.width, 3)
         if restored_rgb.shape != expected:
             raise ValueError(f"{self.name}: the restored crop is {restored_rgb.shape}, expected {expected}")
-        enlarged = enlarge(self.picture_lr, cv2.INTER_CUBIC)
+        enlarged = enlarge(self.picture_lr)
         target = Rect(*(SCALE * edge for edge in self.crop))
         enlarged[target.slices] = restored_rgb
         return to_size(enlarged, self.truth.shape[1::-1])
@@ -166,12 +167,6 @@ def whole_pixels(box: Box, picture: Image) -> Rect:
     across = [int(np.clip(round(x), 0, width)) for x in (box.x0, box.x1)]
     down = [int(np.clip(round(y), 0, height)) for y in (box.y0, box.y1)]
     return Rect(across[0], down[0], across[1], down[1])
-
-
-def enlarge(picture: Image, interpolation: int) -> Image:
-    """(H, W, 3) -> (4H, 4W, 3) by one of OpenCV's interpolations."""
-    height, width = picture.shape[:2]
-    return np.asarray(cv2.resize(picture, (SCALE * width, SCALE * height), interpolation=interpolation), np.uint8)
 
 
 def to_size(picture: Image, size: tuple[int, int]) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from actors.detection import DetectionSettings, MtcnnDetector
 from flows.training.portraits import DataError, Face, Portrait, Split, read_face, read_table
+
+Item = TypeVar("Item")
 
 PICTURES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -59,7 +62,8 @@ def read_subjects(folder: Path, split: Split, limit: int | None, report: Callabl
     candidates = _tabled(folder, split, report) if table.is_file() else _pictures(folder)
     finder = _FaceFinder()
     subjects = []
-    for portrait in _spread(candidates, limit):
+    ordered = sorted(candidates, key=lambda candidate: (candidate.source, candidate.path.name))
+    for portrait in ordered if limit is None else evenly(ordered, limit):
         try:
             subjects.append(_subject(portrait, folder, finder))
         except DataError as error:
@@ -90,12 +94,10 @@ def _pictures(folder: Path) -> list[_Candidate]:
     return [_Candidate(path, path.parent.name, None) for path in paths]
 
 
-def _spread(candidates: Sequence[_Candidate], limit: int | None) -> list[_Candidate]:
-    """At most ``limit``, evenly over sources and names; the same for the same folder and limit."""
-    ordered = sorted(candidates, key=lambda candidate: (candidate.source, candidate.path.name))
-    if limit is None or limit >= len(ordered):
-        return ordered
-    return [ordered[int((number + 0.5) * len(ordered) / limit)] for number in range(limit)]
+def evenly(items: Sequence[Item], count: int) -> list[Item]:
+    """At most ``count`` of them, evenly spread, in their order."""
+    count = min(count, len(items))
+    return [items[int((number + 0.5) * len(items) / count)] for number in range(count)]
 
 
 class _FaceFinder:

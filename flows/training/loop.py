@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from actors.experts import Expert, ExpertName
+from actors.experts.expert import has_bfloat16
 from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
 from flows.training.losses import Batch, Loss, Perception
@@ -190,7 +191,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
-        self._bfloat16 = computes_bfloat16(device)
+        self._bfloat16 = has_bfloat16(device)
         self.stopping = False
         self._part = settings.batch
         """Patches that are computed at once: the whole batch, until that was too much."""
@@ -377,11 +378,6 @@ class Training:
         recent = float(np.mean(losses[-100:])) if losses else math.nan
         pace = self.progress.seconds / self.progress.step
         return f"step {self.progress.step}/{self.settings.steps} loss {recent:.4f} {pace:.2f} s a step"
-
-
-def computes_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed in hardware there: CUDA from compute capability 8.0 on; older cards emulate it."""
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _parts(batch: Batch, size: int) -> Iterator[tuple[Batch, float]]:

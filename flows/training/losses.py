@@ -82,6 +82,15 @@ class Perception:
 
 
 @dataclass(frozen=True)
+class NaturalWeights:
+    """How much the natural loss's own terms count: LPIPS with AlexNet, with VGG-16, and SFace's distance."""
+
+    alex: float = 0.8
+    vgg: float = 0.15
+    identity: float = 0.8
+
+
+@dataclass(frozen=True)
 class NaturalLoss:
     """The second stage: the faithful loss, kept, and what people see.
 
@@ -93,16 +102,14 @@ class NaturalLoss:
     Attributes:
         faithful: the first stage's loss.
         perception: the networks.
-        alex, vgg, identity: the weights of their terms.
+        weights: of the terms that they give.
         near: LPIPS (AlexNet) below which a patch is left alone.
         window: side of what VGG-16 sees, px of the original.
     """
 
     faithful: Loss
     perception: Perception
-    alex: float = 0.8
-    vgg: float = 0.15
-    identity: float = 0.8
+    weights: NaturalWeights = NaturalWeights()
     near: float = 0.16
     window: int = 112
 
@@ -110,10 +117,10 @@ class NaturalLoss:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
         distances = self.perception.alex(restored[..., dy:, dx:], batch.original[..., dy:, dx:])
-        total = self.faithful(restored, batch) + self.alex * functional.relu(distances - self.near).mean()
-        total = total + self.vgg * self._vgg(restored, batch.original).square().mean()
+        total = self.faithful(restored, batch) + self.weights.alex * functional.relu(distances - self.near).mean()
+        total = total + self.weights.vgg * self._vgg(restored, batch.original).square().mean()
         strangeness = identity_distances(restored, batch, self.perception.sface)
-        return total + self.identity * _mean(strangeness + strangeness.square())
+        return total + self.weights.identity * _mean(strangeness + strangeness.square())
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))

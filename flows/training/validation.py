@@ -77,19 +77,35 @@ def degrade(
     """Put a face that was reduced by area through a fixed condition: blur, noise, then H.264.
 
     A still of three frames is encoded, with fresh noise in each, and the middle one returned: it is a
-    predicted frame. An odd row or column is doubled for the encoder and cut again.
+    predicted frame.
     """
-    if condition.blur_sigma > 0:
-        kernel = gaussian_kernel(condition.blur_sigma, condition.blur_sigma, 0.0)
-        reduced_lr = soften(reduced_lr, Degradation(blur_kernel=kernel))
-    noise = Degradation(noise_sigma=condition.noise_sigma)
-    shot = [add_noise(reduced_lr, noise, rng) if condition.noise_sigma else reduced_lr for _ in range(frames)]
+    blurred_lr = blurred(reduced_lr, condition)
+    return encoded([noisy(blurred_lr, condition, rng) for _ in range(frames)], condition)[frames // 2]
+
+
+def blurred(reduced_lr: NDArray[np.uint8], condition: Condition) -> NDArray[np.uint8]:
+    """A frame after the condition's blur; (H, W, 3) uint8, as in the next two."""
+    if condition.blur_sigma <= 0:
+        return reduced_lr
+    kernel = gaussian_kernel(condition.blur_sigma, condition.blur_sigma, 0.0)
+    return soften(reduced_lr, Degradation(blur_kernel=kernel))
+
+
+def noisy(frame_rgb: NDArray[np.uint8], condition: Condition, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A frame with the condition's noise."""
+    if condition.noise_sigma <= 0:
+        return frame_rgb
+    return add_noise(frame_rgb, Degradation(noise_sigma=condition.noise_sigma), rng)
+
+
+def encoded(frames_rgb: Sequence[NDArray[np.uint8]], condition: Condition) -> list[NDArray[np.uint8]]:
+    """Frames after the condition's codec; an odd row or column is doubled for it and cut again."""
     if condition.crf <= 0:
-        return shot[frames // 2]
-    height, width = reduced_lr.shape[:2]
-    even = [np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") for frame in shot]
+        return list(frames_rgb)
+    height, width = frames_rgb[0].shape[:2]
+    even = [np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") for frame in frames_rgb]
     decoded = compress_frames(even, condition.codec, condition.crf, preset="medium")
-    return decoded[frames // 2][:height, :width]
+    return [np.ascontiguousarray(frame[:height, :width]) for frame in decoded]
 
 
 def validation_samples(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from actors.experts import EXPERT_SCALE, Expert, WeightsError, load_expert
-from actors.experts.expert import _has_bfloat16, bucket_size, pad_to_bucket
+from actors.experts.expert import bucket_size, has_bfloat16, pad_to_bucket
 from weights import mixed_sha256, read_registry, sha256_of
 
 MakeCrop = Callable[..., NDArray[np.uint8]]
@@ -123,7 +123,7 @@ def test_bfloat16_is_used_where_the_hardware_has_it(
     monkeypatch: pytest.MonkeyPatch, device: str, capability: tuple[int, int], expected: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert _has_bfloat16(torch.device(device)) is expected
+    assert has_bfloat16(torch.device(device)) is expected
 
 
 def test_out_of_memory_without_a_type_of_its_own_halves_the_batch_too(

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
+from actors.experts.expert import enlarge
 from actors.routing import RoutingBounds
 from flows.evaluation.bench import TIMED, Bench, rows_of, samples_of
 from flows.evaluation.figures import Meter
 from flows.evaluation.remembered import FigureStore
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, ROUTED, route
-from flows.evaluation.samples import enlarge
 from flows.evaluation.subjects import Subject
 from storage.errors import DestinationError
 from tests.flows.evaluation.conftest import BenchFixture

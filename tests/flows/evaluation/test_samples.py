@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from flows.evaluation.samples import HARD, MEDIUM, SCALE, STRENGTHS, enlarge, make_sample
+from actors.experts.expert import enlarge
+from flows.evaluation.samples import HARD, MEDIUM, SCALE, STRENGTHS, make_sample
 from flows.evaluation.subjects import Subject
 
 CLEAN = STRENGTHS["clean"]

@@ -10,6 +10,7 @@ from flows.training.losses import (
     Batch,
     Loss,
     NaturalLoss,
+    NaturalWeights,
     Perception,
     faithful_loss_f,
     faithful_loss_t,
@@ -64,7 +65,7 @@ def test_the_natural_loss_is_least_at_the_truth_and_hears_every_term() -> None:
     costs = {}
     for term in ("none", "alex", "vgg", "identity"):
         weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 10.0} if term != "none" else {})
-        loss = NaturalLoss(faithful_loss_t, perception, **weights)
+        loss = NaturalLoss(faithful_loss_t, perception, NaturalWeights(**weights))
         assert float(loss(batch.original, batch)) < 0.002
         costs[term] = float(loss(restored, batch).detach())
     assert all(costs[term] > costs["none"] + 1e-3 for term in ("alex", "vgg", "identity"))
