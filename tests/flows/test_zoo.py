@@ -1,0 +1,139 @@
+"""The whole zoo through the real command, at three shard lengths, held against its sources by PyAV alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.zoo import ALL, write_zoo
+from tests.zoo.checks import Frame, copied_streams, frames_of, is_part_of, is_strictly_rising, joined, tags_of
+from tests.zoo.specimen import Specimen
+
+SHARD_SECONDS = ("0.5", "3", "600")
+"""The last one makes every video a single shard."""
+
+LOSSLESS = ("--scale", "1", "--crf", "0", "--preset", "ultrafast", "--experts", "none")
+
+RESTORED = [each for each in ALL if each.outcome != "refused"]
+EXACT = [each for each in ALL if each.outcome == "exact"]
+DAMAGED = [each for each in ALL if each.outcome == "damaged"]
+REFUSED = [each for each in ALL if each.outcome == "refused"]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The zoo, and what one job at each shard length made of it."""
+
+    zoo: Path
+    outs: dict[str, Path]
+    printed: dict[str, str]
+
+    def rows(self, shard_seconds: str) -> dict[str, dict[str, Any]]:
+        (path,) = self.outs[shard_seconds].glob("_facemill/*/videos.parquet")
+        return {row["video"]: row for row in pq.read_table(path).to_pylist()}
+
+    def result(self, specimen: Specimen, shard_seconds: str) -> Path:
+        row = self.rows(shard_seconds)[specimen.name]
+        assert row["status"] == "done", f"{specimen.name}: {row['reason']}"
+        return self.outs[shard_seconds] / str(row["output"])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    zoo = tmp_path_factory.mktemp("zoo")
+    write_zoo(zoo)
+    outs = {seconds: tmp_path_factory.mktemp(f"out-{seconds}") for seconds in SHARD_SECONDS}
+    printed = {}
+    for seconds, out in outs.items():
+        command = ("restore", str(zoo), "--out", str(out), "--shard-seconds", seconds, *LOSSLESS)
+        finished = subprocess.run(
+            [sys.executable, "-m", "flows.cli", *command], capture_output=True, text=True, timeout=280, check=False
+        )
+        printed[seconds] = finished.stdout + finished.stderr
+        assert finished.returncode == (1 if REFUSED else 0), printed[seconds]
+    return Runs(zoo, outs, printed)
+
+
+@cache
+def _frames(path: Path) -> list[Frame]:
+    return frames_of(path)
+
+
+def _named(specimens: list[Specimen]) -> Any:
+    return pytest.mark.parametrize("specimen", specimens, ids=lambda each: each.name)
+
+
+def test_the_zoo_has_no_name_twice() -> None:
+    assert len({each.name for each in ALL}) == len(ALL)
+
+
+@_named(EXACT)
+def test_every_frame_is_shown_when_it_was(runs: Runs, specimen: Specimen, tmp_path: Path) -> None:
+    source = runs.zoo / specimen.name
+    if specimen.recordings is not None:
+        expected = joined(specimen.recordings(tmp_path)).frames
+    elif specimen.times is not None:
+        expected = list(specimen.times(source))
+    else:
+        expected = [frame.seconds for frame in _frames(source)]
+    assert is_strictly_rising(expected)
+    for seconds in SHARD_SECONDS:
+        assert [frame.seconds for frame in _frames(runs.result(specimen, seconds))] == expected, seconds
+        assert runs.rows(seconds)[specimen.name]["frames_not_decoded"] == 0, seconds
+
+
+@_named(RESTORED)
+def test_the_shard_length_shows_in_no_frame(runs: Runs, specimen: Specimen) -> None:
+    one, *others = (_frames(runs.result(specimen, seconds)) for seconds in SHARD_SECONDS)
+    assert one
+    assert is_strictly_rising([frame.seconds for frame in one])
+    for other in others:
+        assert other == one
+
+
+@_named(EXACT)
+def test_every_other_stream_is_there_packet_by_packet(runs: Runs, specimen: Specimen, tmp_path: Path) -> None:
+    expected = copied_streams(runs.zoo / specimen.name)
+    times = [list(each.seconds) for each in expected]
+    if specimen.recordings is not None:
+        times = joined(specimen.recordings(tmp_path)).streams
+    for seconds in SHARD_SECONDS:
+        found = copied_streams(runs.result(specimen, seconds))
+        assert [(each.kind, each.codec, each.digests) for each in found] == [
+            (each.kind, each.codec, each.digests) for each in expected
+        ]
+        assert [list(each.seconds) for each in found] == times
+        assert [(each.language, each.disposition) for each in found] == [
+            (each.language, each.disposition) for each in expected
+        ]
+
+
+@_named(EXACT)
+def test_every_tag_is_there(runs: Runs, specimen: Specimen) -> None:
+    expected = tags_of(runs.zoo / specimen.name)
+    assert tags_of(runs.result(specimen, "3")) == expected
+
+
+@_named(DAMAGED)
+def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Runs, specimen: Specimen) -> None:
+    for seconds in SHARD_SECONDS:
+        result, row = runs.result(specimen, seconds), runs.rows(seconds)[specimen.name]
+        assert any(specimen.note in line for line in row["damage"]), row["damage"]
+        for found, source in zip(copied_streams(result), copied_streams(runs.zoo / specimen.name), strict=True):
+            assert is_part_of(found.digests, source.digests)
+
+
+@_named(REFUSED)
+def test_what_cannot_be_used_fails_alone_and_with_its_reason(runs: Runs, specimen: Specimen) -> None:
+    for seconds in SHARD_SECONDS:
+        row = runs.rows(seconds)[specimen.name]
+        assert row["status"] == "failed"
+        assert specimen.note in row["reason"]
+        assert f"failed: {specimen.name}: {row['reason']}" in runs.printed[seconds]
