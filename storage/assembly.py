@@ -28,6 +28,7 @@ from storage.containers import ContainerChoice
 from storage.errors import MediaError
 from storage.probe import VideoProbe, open_container
 from storage.segments import decoding_times, in_ticks, segment_timing
+from storage.timeline import EpochFinder
 
 _MUXER_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 """Container tags that a muxer writes for itself; a source's would be untrue of the result."""
@@ -100,13 +101,19 @@ def assemble_video(
         frames=len(timing.pts),
         first_pts=int(timing.shown[0]),
         last_pts=int(timing.shown[-1]),
-        frames_not_decoded=len(source_pts)
-        - int(np.isin(timing.shown, np.frombuffer(source_pts, dtype=np.int64)).sum()),
+        frames_not_decoded=_not_decoded(np.frombuffer(source_pts, dtype=np.int64), timing.shown, probe),
         streams_copied=len(copied),
         packets_copied=sum(other.packets for other in copied.values()),
         streams_left_out=left_out,
         messages=messages,
     )
+
+
+def _not_decoded(source_pts: np.ndarray, shown: np.ndarray, probe: VideoProbe) -> int:
+    """How many of the source's video packets gave no frame; by number where frames were placed by other than stamps."""
+    if probe.timeline.regular:
+        return len(source_pts) - int(np.isin(shown, source_pts).sum())
+    return max(0, len(source_pts) - len(shown))
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,7 @@ def _copy(
     """Mux joined and copied packets in order of dts; return the pts of the source's video packets, and complaints."""
     source_pts: array[int] = array("q")
     messages: list[str] = []
+    shifts = _EpochShifts(container, probe)
     waiting = next(joined, None)
 
     def mux_video_until(time: Fraction | None) -> None:
@@ -236,12 +244,17 @@ def _copy(
             waiting = next(joined, None)
 
     for packet in _demuxed(container, messages):
+        if packet.size == 0:
+            continue
+        shifts.apply(packet)
         if packet.stream_index == probe.stream_index:
-            if packet.pts is not None:
-                source_pts.append(packet.pts)
+            if packet.is_discard:
+                continue  # left out by an edit list
+            if packet.pts is not None or probe.timeline.counted:
+                source_pts.append(packet.pts or 0)
             continue
         other = copied.get(packet.stream_index)
-        if other is None or packet.size == 0:
+        if other is None:
             continue
         if packet.dts is not None and packet.time_base is not None:
             mux_video_until(packet.dts * packet.time_base)
@@ -250,6 +263,23 @@ def _copy(
         out.mux_one(packet)
     mux_video_until(None)
     return source_pts, messages
+
+
+class _EpochShifts:
+    """Moves the times of every stream's packets as the timeline moves the video's."""
+
+    def __init__(self, container: InputContainer, probe: VideoProbe) -> None:
+        self._epochs, self._time_base = probe.timeline.epochs, probe.time_base
+        bases = {each.index: each.time_base for each in container.streams if each.time_base}
+        self._finder = EpochFinder(container.format.name, probe.stream_index, bases) if len(self._epochs) > 1 else None
+
+    def apply(self, packet: Packet) -> None:
+        if self._finder is None or packet.time_base is None:
+            return
+        epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
+        shift = round(self._epochs[epoch].shift * self._time_base / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
 
 
 def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]:

@@ -11,7 +11,6 @@ Order of the writes, and what a crash between them leaves:
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +21,9 @@ from storage.assembly import AssemblyReport, assemble_video
 from storage.catalogue import Source
 from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
-from storage.errors import MediaError, explain
+from storage.errors import explain
 from storage.manifest import commit_part, done_video_row, read_video_row, shard_row, stitched_faces
+from storage.reader import refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.shards import Shard
 from storage.store import Store, join
@@ -67,25 +67,15 @@ def finish_video(order: FinishingOrder, store: Store) -> list[str]:
         What a person should know of the finished video: what of its source could not be read.
 
     Raises:
-        MediaError: frames of the source have no place in time, or a joined file is not what it must be; that file
-            was not made visible then.
+        MediaError: a joined file is not what it must be; that file was not made visible then.
+        SourceError: the source is no longer the file that the job found; nothing was made visible then either.
     """
     source = order.shard.source
     row = read_video_row(order.area, source, store)
     if row is None or row["status"] != "done":
-        _refuse_left_out_frames(order.receipts)
         reports = {variant: _assemble(order, variant, store) for variant in order.variants}
         row = _commit_rows(order, reports["restored"], store)
     return [*row["damage"], *_remove_working_objects(order.area, source, store)]
-
-
-def _refuse_left_out_frames(receipts: Sequence[Receipt]) -> None:
-    left_out = sum(receipt.out_of_order_frames for receipt in receipts)
-    if left_out:
-        raise MediaError(
-            f"{left_out} of its frames have a timestamp that is missing or not after the frame before, so they have no "
-            "place in time. Remux it with timestamps that rise (ffmpeg -fflags +genpts) and run again"
-        )
 
 
 def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> list[str]:
@@ -108,7 +98,9 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
         target = open_files.enter_context(store.staged(join(order.out, output_path(order.choice, variant))))
         segments = [open_files.enter_context(store.local_copy(order.area.segment(shard, variant))) for shard in filled]
         media = open_files.enter_context(store.open_media(url))
-        return assemble_video(media, url, order.shard.probe, segments, target, order.choice)
+        report = assemble_video(media, url, order.shard.probe, segments, target, order.choice)
+        refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
+        return report
 
 
 def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
@@ -137,7 +129,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "last_pts": report.last_pts,
             "frames_not_decoded": report.frames_not_decoded,
             "corrupt_packets": sum(receipt.corrupt_packets for receipt in order.receipts),
-            "damage": _damage(order.receipts, report),
+            "damage": _damage(order, report),
             "streams_copied": report.streams_copied,
             "packets_copied": report.packets_copied,
             "streams_left_out": report.streams_left_out,
@@ -154,9 +146,10 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
     return row
 
 
-def _damage(receipts: Sequence[Receipt], report: AssemblyReport) -> list[str]:
-    """What of the source could not be brought over, in words."""
-    told = sorted({message for receipt in receipts for message in receipt.messages} | set(report.messages))
+def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:
+    """What of the source could not be brought over, or not as it was, in words."""
+    told = sorted({message for receipt in order.receipts for message in receipt.messages} | set(report.messages))
+    told = [*order.shard.probe.timeline.remarks, *told]
     if report.frames_not_decoded:
         told.insert(0, f"{report.frames_not_decoded} video packets of the source gave no frame")
     return told + [f"stream {name} cannot be held by the container" for name in report.streams_left_out]

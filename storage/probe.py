@@ -1,11 +1,12 @@
-"""What a video is, from its header and its first frame: the facts the rest of the job is planned from."""
+"""What a video is, from its header, its first frame and its packets: the facts the rest of the job is planned from."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from io import RawIOBase
 from typing import IO, Literal
 
 import av
@@ -16,7 +17,9 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from storage.errors import SourceError
+from storage.scanning import is_counted, measured_reorder, scan_packets
 from storage.store import Store, storage_errors_as
+from storage.timeline import Timeline
 
 _FALLBACK_RATE = Fraction(25)
 _DEMUX_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
@@ -35,7 +38,7 @@ class OtherStream:
 
 @dataclass(frozen=True)
 class VideoProbe:
-    """Header facts of one source. All times are integer pts in `time_base`."""
+    """Facts of one source. All times are integer pts in `time_base`."""
 
     container: str
     """FFmpeg's demuxer name, such as `mov,mp4,m4a,3gp,3g2,mj2`."""
@@ -51,10 +54,7 @@ class VideoProbe:
     first_pts: int
     """pts of the first decoded frame."""
     duration: int | None
-    """Ticks that the header claims, or that the packets span when it claims nothing; None when neither tells.
-
-    May be wrong: never relied on for the last frame.
-    """
+    """Ticks that the packets span; None when they do not tell. Never relied on for the last frame."""
     rotation: int
     """Degrees counter-clockwise that a player turns the frame: 0, 90, -90 or 180."""
     sample_aspect_ratio: Fraction
@@ -66,6 +66,8 @@ class VideoProbe:
     color_trc: int
     other_streams: tuple[OtherStream, ...]
     """Everything to be carried over; not MP4's chapter track, which the muxer writes anew from the chapters."""
+    timeline: Timeline = field(default_factory=Timeline)
+    """How its frames come by their pts."""
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -75,12 +77,12 @@ class VideoProbe:
 
     @property
     def seconds(self) -> float:
-        """Claimed duration for display and planning of work, 0.0 when unknown."""
+        """Duration for display and planning of work, 0.0 when unknown."""
         return float((self.duration or 0) * self.time_base)
 
 
 @contextmanager
-def open_container(source: str | IO[bytes], *, name: str) -> Iterator[InputContainer]:
+def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterator[InputContainer]:
     """Open a source for demuxing.
 
     Args:
@@ -115,21 +117,39 @@ def main_video_stream(container: InputContainer, *, name: str) -> VideoStream:
 
 
 def probe_video(url: str, store: Store) -> VideoProbe:
-    """Read the header and decode the first frame of the video at `url`.
-
-    The packets are walked through to the last one only when the header does not tell the duration.
+    """Read the header, decode the first frame of the video at `url`, and walk through its packets.
 
     Raises:
-        SourceError: empty, unreadable, no video stream, no decodable frame, or no timestamps.
+        SourceError: empty, unreadable, no video stream, or no decodable frame.
     """
     with storage_errors_as(SourceError, f"{url}: cannot be read"):
         size = store.identity(url).size
     if size == 0:
         raise SourceError(f"{url}: the file is empty (0 bytes). Copy it again from where it came")
-    with store.open_media(url) as media, open_container(media, name=url) as container:
-        stream = main_video_stream(container, name=url)
-        frame = _first_frame(container, stream, url)
-        return _describe(container, stream, frame, url)
+    with store.open_media(url) as media:
+        with _opened(media, url) as (container, stream):
+            frame = _first_frame(container, stream, url)
+            probe = _describe(container, stream, frame, url)
+            counted = frame.pts is None or is_counted(container, stream)
+        reorder = 0
+        if counted:
+            with _opened(media, url) as (container, stream):
+                reorder = measured_reorder(container, stream)
+        with _opened(media, url) as (container, stream):
+            scan = scan_packets(container, stream, probe.frame_ticks, counted=counted, reorder=reorder)
+    first_pts = probe.first_pts if not counted and frame.pts is not None else scan.first_pts
+    if first_pts is None:
+        raise SourceError(f"{url}: its frames cannot be placed in time. Remux it into a container (mp4, mkv) first")
+    duration = scan.end_pts - first_pts if scan.end_pts is not None and scan.end_pts > first_pts else None
+    return replace(probe, first_pts=first_pts, duration=duration, timeline=scan.timeline)
+
+
+@contextmanager
+def _opened(media: str | IO[bytes], url: str) -> Iterator[tuple[InputContainer, VideoStream]]:
+    if not isinstance(media, str):
+        media.seek(0)
+    with open_container(media, name=url) as container:
+        yield container, main_video_stream(container, name=url)
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> VideoFrame:
@@ -147,15 +167,11 @@ def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> Vi
 
 def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame, url: str) -> VideoProbe:
     time_base = stream.time_base
-    if time_base is None or frame.pts is None:
-        raise SourceError(f"{url}: its frames carry no timestamps. Remux it into a container (mp4, mkv) first")
+    if time_base is None:
+        raise SourceError(f"{url}: its video stream has no time base. Remux it into a container (mp4, mkv) first")
     rate = stream.guessed_rate or stream.average_rate or _FALLBACK_RATE
     context = stream.codec_context
     full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-    frame_ticks = 1 / (rate * time_base)
-    duration = _claimed_duration(container, stream, time_base)
-    if duration is None or duration < frame_ticks:  # less than a frame: a guess from a bit rate, as of raw MPEG-1
-        duration = _measured_duration(container, stream, frame.pts, frame_ticks)
     return VideoProbe(
         container=container.format.name,
         codec=context.name,
@@ -164,9 +180,9 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
         height=frame.height,
         pix_fmt=frame.format.name,
         time_base=time_base,
-        frame_ticks=frame_ticks,
-        first_pts=frame.pts,
-        duration=duration,
+        frame_ticks=1 / (rate * time_base),
+        first_pts=frame.pts or 0,
+        duration=None,
         rotation=frame.rotation,
         sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1),
         color_range=int(ColorRange.JPEG if full_range and not frame.format.is_rgb else ColorRange.MPEG),
@@ -179,31 +195,6 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
             if other.index != stream.index and not _is_chapter_track(other, container)
         ),
     )
-
-
-def _claimed_duration(container: InputContainer, stream: VideoStream, time_base: Fraction) -> int | None:
-    if stream.duration:
-        return stream.duration
-    if container.duration:
-        return int(Fraction(container.duration, av.time_base) / time_base)
-    return None
-
-
-def _measured_duration(
-    container: InputContainer, stream: VideoStream, first_pts: int, frame_ticks: Fraction
-) -> int | None:
-    """Ticks from `first_pts` to the end of the last frame, from all the packets that are left; nothing is decoded.
-
-    A recording written to a pipe has no duration in its header. Without one it would be a single shard, for a single
-    worker.
-    """
-    last_pts = first_pts
-    try:
-        for packet in container.demux(stream):
-            last_pts = max(last_pts, packet.pts if packet.pts is not None else first_pts)
-    except av.error.FFmpegError:
-        pass  # damage on the way: what lies before it is planned, and the last shard is open at its end
-    return round(last_pts - first_pts + frame_ticks) if last_pts > first_pts else None
 
 
 def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:

@@ -10,21 +10,30 @@ the beginning.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from heapq import heappop, heappush
-from itertools import chain
+from functools import partial
+from itertools import chain, dropwhile
+from pathlib import Path
+from typing import IO
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
+from storage.catalogue import Source
 from storage.errors import SourceError
-from storage.probe import open_container
+from storage.probe import VideoProbe, open_container
+from storage.scanning import counted_stamp
 from storage.shards import PtsRange, Shard
+from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.store import Store, storage_errors_as
+from storage.timeline import Anchor, CountedPlacer, Timeline, is_closed_keyframe, place_stamped
 
 _FIRST_SEEK_STEP_SECONDS = 1
 _KEPT_MESSAGES = 3
@@ -37,8 +46,6 @@ class ReadingLosses:
 
     corrupt_packets: int = 0
     """Packets the decoder refused."""
-    out_of_order_frames: int = 0
-    """Frames whose pts was missing or not after the frame before; they have no place in time and are left out."""
     messages: list[str] = field(default_factory=list)
     """What else went wrong, for a person: the first three different lines, of at most 100 characters each."""
 
@@ -52,7 +59,7 @@ class ReadingLosses:
         return replace(self, messages=[*self.messages])
 
     def _go_back_to(self, before: ReadingLosses) -> None:
-        self.corrupt_packets, self.out_of_order_frames = before.corrupt_packets, before.out_of_order_frames
+        self.corrupt_packets = before.corrupt_packets
         self.messages[:] = before.messages
 
 
@@ -67,7 +74,8 @@ def read_frames(
     """Decode the frames of `wanted` (the shard's own range unless given), in order of strictly rising pts.
 
     Yields:
-        Frames as decoded: size, pixel format and pts of the source, in the stream's time base.
+        Frames as decoded, pts in the stream's time base, of the probed size and pixel format: a frame of another, in a
+        stream that changes midway, is scaled to it.
 
     Raises:
         SourceError: the source cannot be opened, or is no longer the file that was found and probed.
@@ -75,27 +83,59 @@ def read_frames(
     wanted = wanted or shard.range
     losses = losses if losses is not None else ReadingLosses()
     url = shard.source.url
-    _refuse_changed(shard, store)
-    with store.open_media(url) as media:
-        if wanted.start is not None:
-            with open_container(media, name=url) as container:
-                stream = _probed_stream(container, shard, threads)
-                frames = _frames_from_before(container, stream, wanted.start, losses)
-                if frames is not None:
-                    yield from _frames_within(frames, wanted, losses)
-                    return
-            if not isinstance(media, str):
-                media.seek(0)
-        with open_container(media, name=url) as container:
-            stream = _probed_stream(container, shard, threads)
-            decoded = _in_display_order if _timed_in_coding_order(container, stream) else _decoded
-            yield from _frames_within(decoded(container.demux(stream), stream, losses), wanted, losses)
+    refuse_changed(shard.source, store)
+    with store.open_media(url) as media, ExitStack() as opened:
+        source = _OpenedSource(shard, media, opened, threads)
+        for frame in _frames_within(_placed_frames(source, wanted.start, losses), wanted):
+            yield _conformed(frame, shard.probe, losses)
 
 
-def _refuse_changed(shard: Shard, store: Store) -> None:
-    url = shard.source.url
+def _placed_frames(source: _OpenedSource, start: int | None, losses: ReadingLosses) -> Iterator[VideoFrame]:
+    """The video's frames at their pts, from one at or before `start` on; all of them when `start` is None."""
+    if start is not None:
+        timeline = source.shard.probe.timeline
+        if timeline.anchors is None:
+            frames = _from_a_seek(source, start, losses)
+        else:
+            frames = _from_an_anchor(source, timeline.anchors, start, losses)
+        if frames is not None:
+            return frames
+    container, stream = source.open()
+    return _timed(container.demux(stream), stream, source.shard.probe, losses, first_packet=0)
+
+
+class _OpenedSource:
+    """A source's file, opened for demuxing as often as reading has to begin anew."""
+
+    def __init__(self, shard: Shard, media: str | IO[bytes], opened: ExitStack, threads: int) -> None:
+        self.shard = shard
+        self._media, self._opened, self._threads = media, opened, threads
+
+    def open(self) -> tuple[InputContainer, VideoStream]:
+        """The container, at its beginning, and the probed stream in it."""
+        self._opened.close()
+        if not isinstance(self._media, str):
+            self._media.seek(0)
+        return self._enter(self._media)
+
+    def open_spliced(self, position: int) -> tuple[InputContainer, VideoStream]:
+        """The same, but after the file's beginning come the bytes from `position` on."""
+        self._opened.close()
+        media = self._media
+        if isinstance(media, str):
+            media = self._opened.enter_context(Path(media).open("rb"))  # noqa: SIM115 - closed with the container
+        return self._enter(SplicedFile(media, position))
+
+    def _enter(self, media: str | IO[bytes] | SplicedFile) -> tuple[InputContainer, VideoStream]:
+        container = self._opened.enter_context(open_container(media, name=self.shard.source.url))
+        return container, _probed_stream(container, self.shard, self._threads)
+
+
+def refuse_changed(source: Source, store: Store) -> None:
+    """Raise SourceError when the file is no longer the one that was found, or is gone."""
+    url = source.url
     with storage_errors_as(SourceError, url):
-        changed = store.identity(url) != shard.source.identity
+        changed = store.identity(url) != source.identity
     if changed:
         raise SourceError(f"{url}: the file changed while the job ran. Run the same command again")
 
@@ -113,50 +153,105 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
     return stream
 
 
-def _timed_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the packets' timestamps count packets in the order of coding: AVI has no others.
-
-    Which frame a timestamp belongs to then follows from all the frames before it, so such a stream is read from its
-    beginning, always.
-    """
-    return container.format.name == "avi" and stream.codec_context.has_b_frames > 0
-
-
-def _frames_from_before(
-    container: InputContainer, stream: VideoStream, start: int, losses: ReadingLosses
-) -> Iterator[VideoFrame] | None:
-    """The stream's frames from one with pts <= `start` on; None when the stream must be read from its first packet."""
-    if _timed_in_coding_order(container, stream):
-        return None
+def _from_a_seek(source: _OpenedSource, start: int, losses: ReadingLosses) -> Iterator[VideoFrame] | None:
+    """Frames of a regular file from one with pts <= `start` on; None when it must be read from its first packet."""
+    container, stream = source.open()
     assert stream.time_base is not None
     step = max(1, int(_FIRST_SEEK_STEP_SECONDS / stream.time_base))
     begin = stream.start_time or 0
     target = start
     while target > begin:
         if _seek(container, stream, target):
-            frames = _decoded_from_before(container, stream, start, losses)
-            if frames is not None:
-                return frames
+            packets = container.demux(stream)
+            keyframe = _keyframe_at_or_before(packets, start)
+            if keyframe is not None:
+                decoded = partial(_timed, chain([keyframe], packets), stream, source.shard.probe, first_packet=0)
+                frames = _if_first(decoded, lambda pts: pts <= start, losses)
+                if frames is not None:
+                    return frames
+                stream.codec_context.flush_buffers()
         target = start - step
         step *= 2
     return None
 
 
-def _decoded_from_before(
-    container: InputContainer, stream: VideoStream, start: int, losses: ReadingLosses
+def _from_an_anchor(
+    source: _OpenedSource, anchors: Sequence[Anchor], start: int, losses: ReadingLosses
 ) -> Iterator[VideoFrame] | None:
-    """Frames from where the demuxer stands on; None, and nothing lost, when the first has pts > `start`."""
+    """Frames from the last anchor at or before `start` that gives its frame; None when there is none."""
+    number = bisect_right(anchors, start, key=lambda anchor: anchor.pts) - 1
+    step = 1
+    while number >= 0:
+        anchor = anchors[number]
+        found = _at_anchor(source, anchor)
+        if found is not None:
+            stream, packets = found
+            decoded = partial(_timed_from, anchor, packets, stream, source.shard.probe)
+            frames = _if_first(decoded, anchor.pts.__eq__, losses)
+            if frames is not None:
+                return frames
+        number -= step
+        step *= 2
+    return None
+
+
+def _if_first(
+    decoded: Callable[..., Iterator[VideoFrame]], wanted: Callable[[int], bool], losses: ReadingLosses
+) -> Iterator[VideoFrame] | None:
+    """The frames when the first one's pts is as wanted; None, and nothing lost, when it is not."""
     before = losses._copy()
-    packets = container.demux(stream)
-    keyframe = _keyframe_at_or_before(packets, start)
-    if keyframe is None:
-        return None
-    frames = _decoded(chain([keyframe], packets), stream, losses)
+    frames = decoded(losses=losses)
     first = next(frames, None)
-    if first is not None and first.pts is not None and first.pts <= start:
+    if first is not None and first.pts is not None and wanted(first.pts):
         return chain([first], frames)
     losses._go_back_to(before)
-    stream.codec_context.flush_buffers()
+    return None
+
+
+def _at_anchor(source: _OpenedSource, anchor: Anchor) -> tuple[VideoStream, Iterator[Packet]] | None:
+    """The stream, and its packets from the anchor's on; the file is walked through when there is no shorter way."""
+    container, stream = source.open()
+    if container.format.name in BYTE_STREAMS:
+        if anchor.position > head_bytes():
+            container, stream = source.open_spliced(anchor.position)
+            packets = _from_packet(container.demux(stream), anchor, position=head_bytes())
+            if packets is not None:
+                return stream, packets
+            container, stream = source.open()
+    elif anchor.dts is not None and _seek(container, stream, anchor.dts):
+        packets = _from_packet(container.demux(stream), anchor, position=anchor.position)
+        if packets is not None:
+            return stream, packets
+        container, stream = source.open()
+    packets = _from_number(container.demux(stream), anchor.packet)
+    return (stream, packets) if packets is not None else None
+
+
+def _from_packet(packets: Iterator[Packet], anchor: Anchor, *, position: int) -> Iterator[Packet] | None:
+    """The packets from the anchor's on, told by its place in the file; None when it does not come."""
+    if position < 0:
+        return None
+    try:
+        for packet in packets:
+            if packet.pos is not None and packet.pos > position:
+                return None
+            if packet.pos == position and packet.dts == anchor.dts and packet.size:
+                return chain([packet], packets)
+    except av.error.FFmpegError:
+        return None
+    return None
+
+
+def _from_number(packets: Iterator[Packet], number: int) -> Iterator[Packet] | None:
+    try:
+        for packet in packets:
+            if not packet.size or packet.is_discard:
+                continue
+            if number == 0:
+                return chain([packet], packets)
+            number -= 1
+    except av.error.FFmpegError:
+        return None
     return None
 
 
@@ -182,26 +277,97 @@ def _keyframe_at_or_before(packets: Iterator[Packet], start: int) -> Packet | No
     return None
 
 
-def _frames_within(frames: Iterable[VideoFrame], wanted: PtsRange, losses: ReadingLosses) -> Iterator[VideoFrame]:
-    last_pts: int | None = None
+def _frames_within(frames: Iterable[VideoFrame], wanted: PtsRange) -> Iterator[VideoFrame]:
     for frame in frames:
         pts = frame.pts
-        if pts is None or (last_pts is not None and pts <= last_pts):
-            losses.out_of_order_frames += 1
-            continue
-        last_pts = pts
+        assert pts is not None
         if wanted.end is not None and pts >= wanted.end:
             return
         if pts in wanted:
             yield frame
 
 
+def _conformed(frame: VideoFrame, probe: VideoProbe, losses: ReadingLosses) -> VideoFrame:
+    """The frame itself when it is like the video's first; else scaled to be."""
+    if frame.width == probe.width and frame.height == probe.height and frame.format.name == probe.pix_fmt:
+        return frame
+    losses.note(
+        f"it changes to {frame.width}x{frame.height} {frame.format.name}: frames from there on were brought to "
+        f"{probe.width}x{probe.height} {probe.pix_fmt}"
+    )
+    scaled = frame.reformat(probe.width, probe.height, probe.pix_fmt, interpolation=Interpolation.BICUBIC)
+    scaled.pts, scaled.time_base, scaled.duration = frame.pts, frame.time_base, frame.duration
+    return scaled
+
+
+def _timed(
+    packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses, *, first_packet: int
+) -> Iterator[VideoFrame]:
+    """Frames of `packets` at the pts that the timeline gives them; `first_packet` is the first one's number."""
+    timeline = probe.timeline
+    if timeline.counted:
+        frames = _counted(packets, stream, probe, losses, first_packet)
+    elif len(timeline.epochs) > 1:
+        frames = _decoded(_shifted(packets, timeline, first_packet), stream, losses)
+    else:
+        frames = _decoded(packets, stream, losses)
+    return place_stamped(frames, probe.frame_ticks)
+
+
+def _timed_from(
+    anchor: Anchor, packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses
+) -> Iterator[VideoFrame]:
+    """`_timed` from an anchor's packet on, without frames that are shown before the anchor's: they lack references."""
+    frames = _timed(packets, stream, probe, losses, first_packet=anchor.packet)
+    return dropwhile(lambda frame: frame.pts is not None and frame.pts < anchor.pts, frames)
+
+
+def _shifted(packets: Iterator[Packet], timeline: Timeline, first_packet: int) -> Iterator[Packet]:
+    """The packets, the times of each epoch shifted to where it is placed."""
+    number = first_packet
+    for packet in packets:
+        if packet.size and not packet.is_discard:
+            if packet.pts is not None:
+                packet.pts += timeline.epochs[timeline.epoch_of(number)].shift
+            number += 1
+        yield packet
+
+
+def _counted(
+    packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses, first_packet: int
+) -> Iterator[VideoFrame]:
+    """Frames placed by counting: each carries its packet's number through the decoder, and takes a stamp by it."""
+    placer = CountedPlacer(probe.timeline.reorder, first_packet)
+
+    def numbered() -> Iterator[Packet]:
+        number = first_packet
+        for packet in packets:
+            if packet.size:
+                closed = is_closed_keyframe(packet, probe.codec)
+                placer.fed(number, counted_stamp(packet, number, probe.frame_ticks), closed=closed)
+                packet.pts = number
+                number += 1
+            yield packet
+
+    def refused(packet: Packet) -> None:
+        if packet.pts is not None:
+            placer.lost(packet.pts)
+
+    for frame in _decoded(numbered(), stream, losses, refused):
+        if frame.pts is not None:
+            frame.pts = placer.place(frame.pts)
+        yield frame
+
+
 def _decoded(
-    packets: Iterator[Packet], stream: VideoStream, losses: ReadingLosses, fed: list[int] | None = None
+    packets: Iterator[Packet],
+    stream: VideoStream,
+    losses: ReadingLosses,
+    refused: Callable[[Packet], None] | None = None,
 ) -> Iterator[VideoFrame]:
     """Every frame that decodes, to the end of the stream, the decoder's delayed ones included.
 
-    `fed` takes the timestamp of every packet that the decoder accepted.
+    `refused` is told of every packet that the decoder did not take.
     """
     while True:
         try:
@@ -212,23 +378,14 @@ def _decoded(
             losses.note(f"demuxing stopped early: {error.strerror}")
             yield from _flushed(stream)
             return
-        pts = packet.pts
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
             losses.corrupt_packets += 1
+            if refused is not None:
+                refused(packet)
             continue
-        if fed is not None and pts is not None:
-            heappush(fed, pts)
         yield from frames
-
-
-def _in_display_order(packets: Iterator[Packet], stream: VideoStream, losses: ReadingLosses) -> Iterator[VideoFrame]:
-    """`_decoded` for timestamps in coding order: each frame takes the lowest that is still free."""
-    fed: list[int] = []
-    for frame in _decoded(packets, stream, losses, fed):
-        frame.pts = heappop(fed) if fed else None
-        yield frame
 
 
 def _flushed(stream: VideoStream) -> list[VideoFrame]:

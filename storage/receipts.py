@@ -41,8 +41,6 @@ class Receipt:
     restored: int = 0
     """Faces in frames that were blended in."""
     corrupt_packets: int = 0
-    out_of_order_frames: int = 0
-    """Frames left out because their pts was missing or not after the frame before."""
     messages: tuple[str, ...] = ()
     """What else was wrong with the source here."""
     size: int = 0

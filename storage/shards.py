@@ -54,7 +54,14 @@ def plan_shards(source: Source, probe: VideoProbe, shard_seconds: Fraction) -> l
     cuts = [probe.first_pts + step * i for i in range(1, count)]
     starts: list[int | None] = [None, *cuts]
     ends: list[int | None] = [*cuts, None]
-    return [Shard(source, probe, PtsRange(start, end)) for start, end in zip(starts, ends, strict=True)]
+    return [
+        Shard(source, _for_range(probe, start, end), PtsRange(start, end))
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def _for_range(probe: VideoProbe, start: int | None, end: int | None) -> VideoProbe:
+    return replace(probe, timeline=probe.timeline.near(start, end, probe.time_base))
 
 
 def chain_covering(wanted: PtsRange, available: Iterable[PtsRange]) -> list[PtsRange] | None:

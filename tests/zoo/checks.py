@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -121,10 +123,8 @@ def _codec(stream: Stream) -> str:
 
 def _packets(container: InputContainer) -> list[av.Packet]:
     packets: list[av.Packet] = []
-    try:
+    with suppress(av.error.FFmpegError):  # damage: what lies before it counts
         packets.extend(container.demux())
-    except av.error.FFmpegError:
-        pass  # damage: what lies before it counts
     return packets
 
 
@@ -224,7 +224,7 @@ def luma_psnr(frame: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 def is_strictly_rising(times: Sequence[Fraction]) -> bool:
     """Whether every time is after the one before."""
-    return all(before < after for before, after in zip(times, times[1:], strict=False))
+    return all(before < after for before, after in pairwise(times))
 
 
 def is_part_of(some: Sequence[object], everything: Sequence[object]) -> bool:

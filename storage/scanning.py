@@ -1,0 +1,242 @@
+"""One walk over all packets of a source, nothing decoded: what its clock does, and how long it really is.
+
+A header tells neither. The walk costs one reading of the file, before a video that is decoded twice is planned.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from storage.timeline import Anchor, Epoch, EpochFinder, Timeline, is_closed_keyframe
+
+_DUPLICATES_WITHIN = 64
+"""A stamp counts as a duplicate of one of so many packets before it."""
+
+_ANNEX_B = frozenset(("h264", "hevc"))
+"""Codecs, and demuxers of their raw streams: no stamps are told there, and in AVI stamps in coding order."""
+
+_LOOKED_AT_FOR_REORDER = 64
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the packets tell of a source."""
+
+    timeline: Timeline
+    first_pts: int | None
+    """Lowest placed timestamp of the video; None when it has no packet with one."""
+    end_pts: int | None
+    """Where its last frame ends."""
+
+
+def is_counted(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the packets of such a stream have no stamps, or stamps that only number them."""
+    name, codec = container.format.name, stream.codec_context.name
+    return name in _ANNEX_B or (name == "avi" and codec in _ANNEX_B and bool(stream.codec_context.has_b_frames))
+
+
+def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
+    """How many places later a packet's frame may be shown than it is coded, by the first frames."""
+    numbers: list[int] = []
+    try:
+        for number, packet in enumerate(islice(container.demux(stream), _LOOKED_AT_FOR_REORDER)):
+            packet.pts = number
+            with suppress(av.error.InvalidDataError):
+                numbers += [frame.pts for frame in packet.decode() if frame.pts is not None]
+    except av.error.FFmpegError:
+        pass  # damage: what lies before it tells
+    return max((number - place for place, number in enumerate(numbers)), default=0)
+
+
+def scan_packets(
+    container: InputContainer, stream: VideoStream, frame_ticks: Fraction, *, counted: bool, reorder: int
+) -> Scan:
+    """Walk over the packets from where the demuxer stands, the beginning of the file, to its end.
+
+    Args:
+        container: of the source; it is left at its end.
+        stream: the main video.
+        frame_ticks: nominal duration of a frame.
+        counted: whether its frames have to be counted.
+        reorder: for that, `Timeline.reorder`.
+
+    What cannot be demuxed is not looked at: the timeline describes what lies before.
+    """
+    walk: _CountedWalk | _StampedWalk
+    walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks)
+    try:
+        for packet in container.demux():
+            if packet.size and packet.time_base is not None:
+                walk.take(packet)
+    except av.error.FFmpegError:
+        pass  # damage: the reader tells of it
+    return walk.scan()
+
+
+def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:
+    """The stamp of the `number`-th packet of a video whose frames are counted: its own, or by the nominal rate."""
+    return packet.pts if packet.pts is not None else math.floor(number * frame_ticks)
+
+
+class _CountedWalk:
+    """Counts packets and notes the closed keyframes."""
+
+    def __init__(self, stream: VideoStream, frame_ticks: Fraction, reorder: int) -> None:
+        self._stream, self._frame_ticks, self._reorder = stream, frame_ticks, reorder
+        self._packets = 0
+        self._stamp: int | None = None
+        self._first: int | None = None
+        self._anchors: list[Anchor] = []
+
+    def take(self, packet: Packet) -> None:
+        if packet.stream_index != self._stream.index:
+            return
+        self._stamp = counted_stamp(packet, self._packets, self._frame_ticks)
+        if self._first is None:
+            self._first = self._stamp
+        if is_closed_keyframe(packet, self._stream.codec_context.name):
+            position = -1 if packet.pos is None else packet.pos
+            self._anchors.append(Anchor(self._packets, position, packet.dts, self._stamp))
+        self._packets += 1
+
+    def scan(self) -> Scan:
+        timeline = Timeline(counted=True, reorder=self._reorder, anchors=tuple(self._anchors))
+        end = None if self._stamp is None else round(self._stamp + self._frame_ticks)
+        return Scan(timeline, self._first, end)
+
+
+@dataclass
+class _Extent:
+    """Of one epoch in one stream, ticks of that stream, as stamped."""
+
+    start: int | None = None
+    end: int | None = None
+
+    def take(self, pts: int, duration: int) -> None:
+        if self.start is None or pts < self.start:
+            self.start = pts
+        if self.end is None or pts + duration > self.end:
+            self.end = pts + duration
+
+
+@dataclass
+class _EpochAccount:
+    first_packet: int
+    extents: dict[int, _Extent] = field(default_factory=dict)
+    """By index of the stream; of those that play all the time, video and sound."""
+    anchors: list[Anchor] = field(default_factory=list)
+    """Placed as stamped."""
+
+
+class _StampedWalk:
+    """Follows the clocks; notes the keyframes that no frame before them can have pushed out of place."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, frame_ticks: Fraction) -> None:
+        self._stream, self._frame_ticks = stream, frame_ticks
+        bases = {each.index: each.time_base for each in container.streams if each.time_base}
+        self._bases = bases
+        self._finder = EpochFinder(container.format.name, stream.index, bases)
+        self._timed = {each.index for each in (*container.streams.audio, stream)}
+        self._epochs = [_EpochAccount(0)]
+        self._packets = self._missing = self._repeated = 0
+        self._latest: int | None = None
+        self._excess = 0  # ticks by which a frame may by now be placed after its stamp
+        self._recent: deque[int] = deque(maxlen=_DUPLICATES_WITHIN)
+
+    def take(self, packet: Packet) -> None:
+        if packet.stream_index not in self._bases or packet.is_discard:
+            return
+        epoch = self._finder.epoch_of(packet)
+        while len(self._epochs) <= epoch:
+            self._epochs.append(_EpochAccount(-1))
+        account = self._epochs[epoch]
+        if packet.stream_index == self._stream.index:
+            if account.first_packet < 0:
+                account.first_packet, self._latest = self._packets, None
+                self._recent.clear()
+            self._take_video(packet, account)
+            self._packets += 1
+        if packet.pts is not None and packet.stream_index in self._timed:
+            duration = packet.duration or 0
+            if packet.stream_index == self._stream.index and not duration:
+                duration = math.ceil(self._frame_ticks)
+            account.extents.setdefault(packet.stream_index, _Extent()).take(packet.pts, duration)
+
+    def _take_video(self, packet: Packet, account: _EpochAccount) -> None:
+        pts = packet.pts
+        if pts is None:
+            self._missing += 1
+            self._excess += math.ceil(self._frame_ticks)
+            return
+        if pts in self._recent:
+            self._repeated += 1
+            self._excess += 1
+        self._recent.append(pts)
+        clean = pts > self._latest + self._excess if self._latest is not None else self._excess == 0
+        if packet.is_keyframe and clean:
+            position = -1 if packet.pos is None else packet.pos
+            account.anchors.append(Anchor(self._packets, position, packet.dts, pts))
+            self._excess = 0
+        self._latest = pts if self._latest is None else max(self._latest, pts)
+
+    def scan(self) -> Scan:
+        while len(self._epochs) > 1 and self._epochs[-1].first_packet < 0:
+            del self._epochs[-1]  # only other streams' clocks said so
+        shifts = self._shifts()
+        epochs = tuple(Epoch(account.first_packet, shift) for account, shift in zip(self._epochs, shifts, strict=True))
+        placed = [
+            (extent.start + shift, extent.end + shift)
+            for account, shift in zip(self._epochs, shifts, strict=True)
+            if (extent := account.extents.get(self._stream.index))
+            and extent.start is not None
+            and extent.end is not None
+        ]
+        anchors = None
+        if len(epochs) > 1 or self._missing or self._repeated:
+            anchors = tuple(
+                Anchor(anchor.packet, anchor.position, anchor.dts, anchor.pts + shift)
+                for account, shift in zip(self._epochs, shifts, strict=True)
+                for anchor in account.anchors
+            )
+        return Scan(
+            Timeline(epochs=epochs, anchors=anchors, remarks=tuple(self._remarks())),
+            min((start for start, _ in placed), default=None),
+            max((end for _, end in placed), default=None),
+        )
+
+    def _shifts(self) -> list[int]:
+        """Ticks that place each epoch: where the one before ends in all streams, or where the clock itself tells."""
+        shifts = [0]
+        for number, offset in enumerate(self._finder.joins[: len(self._epochs) - 1], 1):
+            before, after = self._epochs[number - 1], self._epochs[number]
+            if offset is None:
+                ends = [e.end * self._bases[i] for i, e in before.extents.items() if e.end is not None]
+                starts = [e.start * self._bases[i] for i, e in after.extents.items() if e.start is not None]
+                gap = max(ends, default=Fraction(0)) - min(starts, default=Fraction(0))
+                offset = math.ceil(gap / self._bases[self._stream.index])
+            shifts.append(shifts[-1] + offset)
+        return shifts
+
+    def _remarks(self) -> list[str]:
+        remarks = []
+        resets = sum(offset is None for offset in self._finder.joins[: len(self._epochs) - 1])
+        if resets:
+            remarks.append(
+                f"its clock was set anew {resets} times: what comes after was placed behind what came before, in "
+                "every stream by the same time"
+            )
+        if self._missing:
+            remarks.append(f"{self._missing} video packets have no timestamp: their frames were placed by the order")
+        if self._repeated:
+            remarks.append(f"{self._repeated} video packets repeat a timestamp: their frames come a tick later")
+        return remarks

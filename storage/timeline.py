@@ -1,0 +1,290 @@
+"""When the frames of a video are shown, where its packets' timestamps alone do not tell.
+
+Most files are regular: every packet has a timestamp of its own, and in the order of showing they rise. Then a frame's
+pts is its packet's, and reading may begin at any keyframe. Three things break that, and a `Timeline` describes them:
+
+    clock set anew     recordings joined end to end, a transport stream whose clock was reset. Each stretch of running
+                       clock is an `Epoch`; a shift places it after everything that went before.
+    stamps that lack   or stand twice, or step back a little. The frame goes where the order of showing wants it, as
+                       near to its stamp as it can (`place_stamped`).
+    no stamps at all   raw H.264 and HEVC, or stamps that count packets, as AVI's do under H.264. The frames are
+                       counted in the order of showing (`place_counted`).
+
+In such videos what a frame's pts is may depend on frames before it, so reading begins only at an `Anchor`: a keyframe
+from which on it does not. This is what makes the frames of any two shards those of one reading of the whole file.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from av.packet import Packet
+from av.video.frame import VideoFrame
+
+_RESET_SECONDS = 1
+"""A clock that steps back by more was set anew; by less, it jitters."""
+
+_CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
+"""Ticks after which a container's clock starts again at 0."""
+
+_NEAR_SECONDS = 120
+"""Anchors this near to a shard's range all travel with it: what its lead-in may reach back to."""
+
+_FAR_ANCHORS = 32
+"""Anchors of the rest of the video that travel with a shard."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A stretch of a video in which its clock runs on."""
+
+    first_packet: int
+    """Number of its first video packet, in coding order."""
+    shift: int
+    """Ticks to add to every timestamp of it; other streams add the same time."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A keyframe that reading may begin at."""
+
+    packet: int
+    """Number of its packet among the video's packets, in coding order."""
+    position: int
+    """Byte that its packet begins at, in the file; -1 when the demuxer does not tell."""
+    dts: int | None
+    """As the demuxer gives it."""
+    pts: int
+    """At which its frame is placed."""
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """How a video's frames come by their pts. The default is a regular file's."""
+
+    counted: bool = False
+    """Whether frames are counted in the order of showing, and their packets' stamps do not belong to them."""
+    reorder: int = 0
+    """For counted frames: how many packets late a packet's frame may be shown, at the beginning of the video."""
+    epochs: tuple[Epoch, ...] = (Epoch(0, 0),)
+    anchors: tuple[Anchor, ...] | None = None
+    """In order of time; None when every keyframe is one, which is so in a regular file."""
+    remarks: tuple[str, ...] = ()
+    """What about the timestamps is worth telling, for the manifest."""
+
+    def __post_init__(self) -> None:
+        if not self.epochs or self.epochs[0].first_packet != 0:
+            raise ValueError("the first epoch begins with the first packet")
+
+    @property
+    def regular(self) -> bool:
+        """Whether every packet's own timestamp is its frame's pts."""
+        return self.anchors is None
+
+    def near(self, start: int | None, end: int | None, time_base: Fraction) -> Timeline:
+        """The same timeline with the anchors that reading around [start, end) needs, so that it stays small."""
+        if self.anchors is None:
+            return self
+        reach = int(_NEAR_SECONDS / time_base)
+        stride = max(1, len(self.anchors) // _FAR_ANCHORS)
+        kept = tuple(
+            anchor
+            for number, anchor in enumerate(self.anchors)
+            if number % stride == 0
+            or ((start is None or anchor.pts >= start - reach) and (end is None or anchor.pts < end + reach))
+        )
+        return replace(self, anchors=kept)
+
+    def epoch_of(self, packet: int) -> int:
+        """Number of the epoch that a video packet, given by its number, belongs to."""
+        return bisect_right(self.epochs, packet, key=lambda epoch: epoch.first_packet) - 1
+
+
+class Clock:
+    """One stream's clock, followed packet by packet."""
+
+    def __init__(self, container: str, time_base: Fraction) -> None:
+        """Args:
+        container: FFmpeg's demuxer name.
+        time_base: of the stream.
+        """
+        self._circle = _CLOCK_CIRCLES.get(container, 0)
+        self._reset_ticks = int(_RESET_SECONDS / time_base)
+        self.last: int | None = None
+        """The latest time told, ticks."""
+
+    def follow(self, packet: Packet) -> int | None:
+        """What must be added to the packet's times so that they go on from the clock's last one; 0 when they do.
+
+        None when the clock was set anew: nothing in the stream tells how far the two stretches are apart.
+        """
+        now = packet.dts if packet.dts is not None else packet.pts
+        if now is None:
+            return 0
+        last, self.last = self.last, now
+        if last is None:
+            return 0
+        step = now - last
+        if self._circle:
+            half = self._circle // 2
+            step = (step + half) % self._circle - half
+        if step < -self._reset_ticks:
+            return None
+        return last + step - now
+
+
+class EpochFinder:
+    """Tells the epoch of every packet of a file, all streams together, from the order in which they are demuxed.
+
+    The video's clock decides. Another stream goes over to the next epoch when its own clock is set anew, or, when that
+    shows nothing (a subtitle now and then), once its times fit the video's new clock better than the old one.
+    """
+
+    def __init__(self, container: str, video: int, time_bases: dict[int, Fraction]) -> None:
+        """Args:
+        container: FFmpeg's demuxer name.
+        video: index of the main video stream.
+        time_bases: of every stream, by index.
+        """
+        self._container, self._video, self._time_bases = container, video, time_bases
+        self._clocks = {index: Clock(container, base) for index, base in time_bases.items()}
+        self._epochs = dict.fromkeys(time_bases, 0)
+        self._video_ends = [0.0]
+        """Seconds on the video's clock, the latest of each epoch."""
+        self.joins: list[int | None] = []
+        """For each epoch after the first: ticks by which its clock is off the one before, None when unknown."""
+
+    def epoch_of(self, packet: Packet) -> int:
+        """Number of the epoch of the next packet."""
+        index = packet.stream_index
+        clock = self._clocks[index]
+        offset = clock.follow(packet)
+        seconds = float((clock.last or 0) * self._time_bases[index])
+        if index == self._video:
+            if offset != 0:
+                self._epochs[index] += 1
+                self.joins.append(offset)
+                self._video_ends.append(seconds)
+            self._video_ends[-1] = seconds
+        else:
+            self._epochs[index] = self._others_epoch(index, seconds, offset)
+        return self._epochs[index]
+
+    def _others_epoch(self, index: int, seconds: float, offset: int | None) -> int:
+        epoch, video_epoch = self._epochs[index], self._epochs[self._video]
+        if offset != 0:
+            return min(epoch + 1, video_epoch + 1)
+        if epoch >= video_epoch:
+            return epoch
+        old, new = self._video_ends[epoch], self._video_ends[video_epoch]
+        return video_epoch if abs(seconds - new) < abs(seconds - old) else epoch
+
+
+def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterator[VideoFrame]:
+    """Give every frame a pts that rises, from the stamps that the frames have.
+
+    A stamp that is after the frame before is kept. One that is not becomes the next tick. A frame without a stamp is
+    shown a nominal frame after the one before; those before the first stamp, as far ahead of it.
+
+    Args:
+        frames: in the order of showing, pts None where a stamp lacks.
+        frame_ticks: nominal duration of a frame.
+    """
+    last: int | None = None
+    base, since = 0, 0  # the latest stamp, and how many frames without one came after it
+    waiting: list[VideoFrame] = []
+    for frame in frames:
+        stamp = frame.pts
+        if stamp is None:
+            if last is None:
+                waiting.append(frame)
+                continue
+            since += 1
+            stamp = base + math.floor(since * frame_ticks)
+        else:
+            for number, early in enumerate(waiting):
+                early.pts = stamp - math.ceil((len(waiting) - number) * frame_ticks)
+                yield early
+            waiting.clear()
+            base, since = stamp, 0
+        last = stamp if last is None or stamp > last else last + 1
+        frame.pts = last
+        yield frame
+    for number, frame in enumerate(waiting):  # not one frame has a stamp
+        frame.pts = math.floor(number * frame_ticks)
+        yield frame
+
+
+class CountedPlacer:
+    """Places frames whose packets are numbered in coding order: the n-th frame shown takes the n-th packet's stamp.
+
+    A frame that was lost leaves its place empty as far as that can be told: no frame that is coded from a closed
+    keyframe on is shown before its number, and after a loss none is shown more than `reorder` packets early.
+    """
+
+    def __init__(self, reorder: int, first_packet: int) -> None:
+        """Args:
+        reorder: of the timeline.
+        first_packet: number of the packet that reading begins with, a closed keyframe or the video's first.
+        """
+        self._reorder = reorder
+        self._next = first_packet
+        self._stamps: deque[int] = deque()
+        self._oldest = first_packet  # number of the packet whose stamp is the deque's first
+        self._closed = deque([first_packet])
+        self._losses: deque[int] = deque()
+
+    def fed(self, packet: int, stamp: int, *, closed: bool) -> None:
+        """A packet goes to the decoder; `closed` when no frame before it is shown after it, nor needs it."""
+        self._stamps.append(stamp)
+        if closed:
+            self._closed.append(packet)
+
+    def lost(self, packet: int) -> None:
+        """The decoder refused a packet."""
+        self._losses.append(packet)
+
+    def place(self, packet: int) -> int:
+        """pts of the next frame shown, which was coded in `packet`."""
+        while len(self._closed) > 1 and self._closed[1] <= packet:
+            self._closed.popleft()
+        floor = self._closed[0]
+        while self._losses and self._losses[0] < floor:
+            self._losses.popleft()
+        slot = max(self._next, floor)
+        if self._losses and self._losses[0] < packet:
+            slot = max(slot, packet - self._reorder)
+        slot = min(slot, self._oldest + len(self._stamps) - 1)
+        self._next = slot + 1
+        while self._oldest < slot:
+            self._stamps.popleft()
+            self._oldest += 1
+        return self._stamps[0]
+
+
+_HEVC_IDR = (19, 20)
+
+
+def is_closed_keyframe(packet: Packet, codec: str) -> bool:
+    """Whether a packet of H.264 or HEVC in Annex B form holds an IDR picture: nothing after it needs anything before.
+
+    False for every other codec, where a keyframe's packet does not tell.
+    """
+    if codec not in ("h264", "hevc") or not packet.is_keyframe:
+        return False
+    content = bytes(packet)
+    at = content.find(b"\0\0\1")
+    while 0 <= at < len(content) - 3:
+        header = content[at + 3]
+        if codec == "h264":
+            if 1 <= header & 31 <= 5:
+                return header & 31 == 5
+        elif header >> 1 & 63 < 32:
+            return header >> 1 & 63 in _HEVC_IDR
+        at = content.find(b"\0\0\1", at + 3)
+    return False
