@@ -85,6 +85,7 @@ class FrameCompositor:
             tiers=dict(Counter(face.tier.value for face in work.faces)),
             restored=sum(face.crop_index >= 0 for face in work.faces),
             corrupt_packets=losses.corrupt_packets,
+            concealed_frames=losses.concealed_frames,
             messages=tuple(losses.messages),
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),

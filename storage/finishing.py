@@ -129,6 +129,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "last_pts": report.last_pts,
             "frames_not_decoded": report.frames_not_decoded,
             "corrupt_packets": sum(receipt.corrupt_packets for receipt in order.receipts),
+            "concealed_frames": sum(receipt.concealed_frames for receipt in order.receipts),
             "damage": _damage(order, report),
             "streams_copied": report.streams_copied,
             "packets_copied": report.packets_copied,
@@ -150,6 +151,8 @@ def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:
     """What of the source could not be brought over, or not as it was, in words."""
     told = sorted({message for receipt in order.receipts for message in receipt.messages} | set(report.messages))
     told = [*order.shard.probe.timeline.remarks, *told]
+    if concealed := sum(receipt.concealed_frames for receipt in order.receipts):
+        told.insert(0, f"{concealed} frames are damaged: the decoder made up what was missing in them")
     if report.frames_not_decoded:
         told.insert(0, f"{report.frames_not_decoded} video packets of the source gave no frame")
     return told + [f"stream {name} cannot be held by the container" for name in report.streams_left_out]

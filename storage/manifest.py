@@ -43,6 +43,7 @@ VIDEOS_SCHEMA = pa.schema(
         ("last_pts", pa.int64()),
         ("frames_not_decoded", pa.int64()),  # video packets of the source that gave no frame
         ("corrupt_packets", pa.int64()),  # packets the decoder refused
+        ("concealed_frames", pa.int64()),  # frames in which the decoder made up what was damaged
         ("damage", pa.list_(pa.string())),  # what of the source could not be brought over, in words
         ("streams_copied", pa.int32()),
         ("packets_copied", pa.int64()),

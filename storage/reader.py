@@ -45,7 +45,9 @@ class ReadingLosses:
     """What a read could not deliver; filled while the frames are drawn."""
 
     corrupt_packets: int = 0
-    """Packets the decoder refused."""
+    """Packets of the range that the decoder refused."""
+    concealed_frames: int = 0
+    """Frames of the range in which the decoder had to make up what was damaged."""
     messages: list[str] = field(default_factory=list)
     """What else went wrong, for a person: the first three different lines, of at most 100 characters each."""
 
@@ -59,7 +61,7 @@ class ReadingLosses:
         return replace(self, messages=[*self.messages])
 
     def _go_back_to(self, before: ReadingLosses) -> None:
-        self.corrupt_packets = before.corrupt_packets
+        self.corrupt_packets, self.concealed_frames = before.corrupt_packets, before.concealed_frames
         self.messages[:] = before.messages
 
 
@@ -86,22 +88,27 @@ def read_frames(
     refuse_changed(shard.source, store)
     with store.open_media(url) as media, ExitStack() as opened:
         source = _OpenedSource(shard, media, opened, threads)
-        for frame in _frames_within(_placed_frames(source, wanted.start, losses), wanted):
+        for frame in _frames_within(_placed_frames(source, wanted, losses), wanted):
+            losses.concealed_frames += frame.is_corrupt
             yield _conformed(frame, shard.probe, losses)
 
 
-def _placed_frames(source: _OpenedSource, start: int | None, losses: ReadingLosses) -> Iterator[VideoFrame]:
-    """The video's frames at their pts, from one at or before `start` on; all of them when `start` is None."""
-    if start is not None:
+def _placed_frames(source: _OpenedSource, wanted: PtsRange, losses: ReadingLosses) -> Iterator[VideoFrame]:
+    """The video's frames at their pts, from one at or before the wanted ones on; all of them when these have no start.
+
+    Losses outside of the wanted range are not counted: who reads that range counts them.
+    """
+    timed = partial(_timed, probe=source.shard.probe, wanted=wanted, losses=losses)
+    if wanted.start is not None:
         timeline = source.shard.probe.timeline
         if timeline.anchors is None:
-            frames = _from_a_seek(source, start, losses)
+            frames = _from_a_seek(source, wanted.start, timed, losses)
         else:
-            frames = _from_an_anchor(source, timeline.anchors, start, losses)
+            frames = _from_an_anchor(source, timeline.anchors, wanted.start, timed, losses)
         if frames is not None:
             return frames
     container, stream = source.open()
-    return _timed(container.demux(stream), stream, source.shard.probe, losses, first_packet=0)
+    return timed(container.demux(stream), stream)
 
 
 class _OpenedSource:
@@ -153,7 +160,9 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
     return stream
 
 
-def _from_a_seek(source: _OpenedSource, start: int, losses: ReadingLosses) -> Iterator[VideoFrame] | None:
+def _from_a_seek(
+    source: _OpenedSource, start: int, timed: Callable[..., Iterator[VideoFrame]], losses: ReadingLosses
+) -> Iterator[VideoFrame] | None:
     """Frames of a regular file from one with pts <= `start` on; None when it must be read from its first packet."""
     container, stream = source.open()
     assert stream.time_base is not None
@@ -165,8 +174,7 @@ def _from_a_seek(source: _OpenedSource, start: int, losses: ReadingLosses) -> It
             packets = container.demux(stream)
             keyframe = _keyframe_at_or_before(packets, start)
             if keyframe is not None:
-                decoded = partial(_timed, chain([keyframe], packets), stream, source.shard.probe, first_packet=0)
-                frames = _if_first(decoded, lambda pts: pts <= start, losses)
+                frames = _if_first(timed(chain([keyframe], packets), stream), lambda pts: pts <= start, losses)
                 if frames is not None:
                     return frames
                 stream.codec_context.flush_buffers()
@@ -176,7 +184,11 @@ def _from_a_seek(source: _OpenedSource, start: int, losses: ReadingLosses) -> It
 
 
 def _from_an_anchor(
-    source: _OpenedSource, anchors: Sequence[Anchor], start: int, losses: ReadingLosses
+    source: _OpenedSource,
+    anchors: Sequence[Anchor],
+    start: int,
+    timed: Callable[..., Iterator[VideoFrame]],
+    losses: ReadingLosses,
 ) -> Iterator[VideoFrame] | None:
     """Frames from the last anchor at or before `start` that gives its frame; None when there is none."""
     number = bisect_right(anchors, start, key=lambda anchor: anchor.pts) - 1
@@ -186,8 +198,9 @@ def _from_an_anchor(
         found = _at_anchor(source, anchor)
         if found is not None:
             stream, packets = found
-            decoded = partial(_timed_from, anchor, packets, stream, source.shard.probe)
-            frames = _if_first(decoded, anchor.pts.__eq__, losses)
+            # Frames that are shown before the anchor's lack what they refer to.
+            shown = dropwhile(partial(_is_before, anchor), timed(packets, stream, first_packet=anchor.packet))
+            frames = _if_first(shown, anchor.pts.__eq__, losses)
             if frames is not None:
                 return frames
         number -= step
@@ -195,14 +208,17 @@ def _from_an_anchor(
     return None
 
 
+def _is_before(anchor: Anchor, frame: VideoFrame) -> bool:
+    return frame.pts is not None and frame.pts < anchor.pts
+
+
 def _if_first(
-    decoded: Callable[..., Iterator[VideoFrame]], wanted: Callable[[int], bool], losses: ReadingLosses
+    frames: Iterator[VideoFrame], wanted: Callable[[int], bool], losses: ReadingLosses
 ) -> Iterator[VideoFrame] | None:
-    """The frames when the first one's pts is as wanted; None, and nothing lost, when it is not."""
+    """The frames when the first one is whole and its pts as wanted; None, and nothing lost, when it is not."""
     before = losses._copy()
-    frames = decoded(losses=losses)
     first = next(frames, None)
-    if first is not None and first.pts is not None and wanted(first.pts):
+    if first is not None and not first.is_corrupt and first.pts is not None and wanted(first.pts):
         return chain([first], frames)
     losses._go_back_to(before)
     return None
@@ -301,25 +317,27 @@ def _conformed(frame: VideoFrame, probe: VideoProbe, losses: ReadingLosses) -> V
 
 
 def _timed(
-    packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses, *, first_packet: int
+    packets: Iterator[Packet],
+    stream: VideoStream,
+    *,
+    probe: VideoProbe,
+    wanted: PtsRange,
+    losses: ReadingLosses,
+    first_packet: int = 0,
 ) -> Iterator[VideoFrame]:
     """Frames of `packets` at the pts that the timeline gives them; `first_packet` is the first one's number."""
     timeline = probe.timeline
     if timeline.counted:
-        frames = _counted(packets, stream, probe, losses, first_packet)
-    elif len(timeline.epochs) > 1:
-        frames = _decoded(_shifted(packets, timeline, first_packet), stream, losses)
+        frames = _counted(packets, stream, probe, wanted, losses, first_packet)
     else:
-        frames = _decoded(packets, stream, losses)
+        if len(timeline.epochs) > 1:
+            packets = _shifted(packets, timeline, first_packet)
+        frames = _decoded(packets, stream, losses, lambda packet: _count_refused(packet.pts, wanted, losses))
     return place_stamped(frames, probe.frame_ticks)
 
 
-def _timed_from(
-    anchor: Anchor, packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses
-) -> Iterator[VideoFrame]:
-    """`_timed` from an anchor's packet on, without frames that are shown before the anchor's: they lack references."""
-    frames = _timed(packets, stream, probe, losses, first_packet=anchor.packet)
-    return dropwhile(lambda frame: frame.pts is not None and frame.pts < anchor.pts, frames)
+def _count_refused(pts: int | None, wanted: PtsRange, losses: ReadingLosses) -> None:
+    losses.corrupt_packets += pts is None or pts in wanted
 
 
 def _shifted(packets: Iterator[Packet], timeline: Timeline, first_packet: int) -> Iterator[Packet]:
@@ -334,7 +352,12 @@ def _shifted(packets: Iterator[Packet], timeline: Timeline, first_packet: int) -
 
 
 def _counted(
-    packets: Iterator[Packet], stream: VideoStream, probe: VideoProbe, losses: ReadingLosses, first_packet: int
+    packets: Iterator[Packet],
+    stream: VideoStream,
+    probe: VideoProbe,
+    wanted: PtsRange,
+    losses: ReadingLosses,
+    first_packet: int,
 ) -> Iterator[VideoFrame]:
     """Frames placed by counting: each carries its packet's number through the decoder, and takes a stamp by it."""
     placer = CountedPlacer(probe.timeline.reorder, first_packet)
@@ -350,8 +373,7 @@ def _counted(
             yield packet
 
     def refused(packet: Packet) -> None:
-        if packet.pts is not None:
-            placer.lost(packet.pts)
+        _count_refused(placer.lost(packet.pts) if packet.pts is not None else None, wanted, losses)
 
     for frame in _decoded(numbered(), stream, losses, refused):
         if frame.pts is not None:
@@ -360,10 +382,7 @@ def _counted(
 
 
 def _decoded(
-    packets: Iterator[Packet],
-    stream: VideoStream,
-    losses: ReadingLosses,
-    refused: Callable[[Packet], None] | None = None,
+    packets: Iterator[Packet], stream: VideoStream, losses: ReadingLosses, refused: Callable[[Packet], None]
 ) -> Iterator[VideoFrame]:
     """Every frame that decodes, to the end of the stream, the decoder's delayed ones included.
 
@@ -381,9 +400,7 @@ def _decoded(
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            losses.corrupt_packets += 1
-            if refused is not None:
-                refused(packet)
+            refused(packet)
             continue
         yield from frames
 

@@ -41,6 +41,8 @@ class Receipt:
     restored: int = 0
     """Faces in frames that were blended in."""
     corrupt_packets: int = 0
+    concealed_frames: int = 0
+    """Frames in which the decoder made up what was damaged."""
     messages: tuple[str, ...] = ()
     """What else was wrong with the source here."""
     size: int = 0

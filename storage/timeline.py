@@ -245,9 +245,10 @@ class CountedPlacer:
         if closed:
             self._closed.append(packet)
 
-    def lost(self, packet: int) -> None:
-        """The decoder refused a packet."""
+    def lost(self, packet: int) -> int:
+        """The decoder refused the packet that it was fed last; returns its stamp."""
         self._losses.append(packet)
+        return self._stamps[-1]
 
     def place(self, packet: int) -> int:
         """pts of the next frame shown, which was coded in `packet`."""

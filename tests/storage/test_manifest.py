@@ -104,6 +104,7 @@ RECEIPT = Receipt(
     {"tiny": 3, "small": 2},
     2,
     1,
+    0,
     ("demuxing stopped early",),
     999,
     1.5,
