@@ -70,7 +70,8 @@ class FrameCompositor:
         started = time.monotonic()
         shard = work.shard
         losses = ReadingLosses()
-        summary = self._commit_segments(work, losses)
+        summaries = self._commit_segments(work, losses)
+        summary = summaries["restored"]
         placement = Placement.of(shard.probe, output_picture(shard.probe, self._size))
         rows = [_face_row(face, shard, placement) for face in work.faces]
         self._store.commit_bytes(write_faces_part(rows), self._area.faces(shard))
@@ -87,32 +88,36 @@ class FrameCompositor:
             corrupt_packets=losses.corrupt_packets,
             concealed_frames=losses.concealed_frames,
             messages=tuple(losses.messages),
+            sha256={variant: summary.sha256 for variant, summary in summaries.items() if summary.frames},
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),
         )
         self._store.commit_bytes(receipt.to_json().encode(), self._area.receipt(shard))
         return receipt
 
-    def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> SegmentSummary:
+    def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> dict[Variant, SegmentSummary]:
         """Encode and check every variant, then make them visible; nothing is, when the range has no frame."""
         shard = work.shard
         if not work.frames:
-            return SegmentSummary(0, None, None, work.digest, 0)
+            return dict.fromkeys(self._variants, SegmentSummary(0, None, None, work.digest, 0, ""))
         with ExitStack() as staging:
             paths = {
                 variant: staging.enter_context(self._store.staged(self._area.segment(shard, variant)))
                 for variant in self._variants
             }
-            summary = self._encode_segments(work, paths, losses)
+            summaries = self._encode_segments(work, paths, losses)
+            summary = summaries["restored"]
             if (summary.frames, summary.digest) != (work.frames, work.digest):
                 raise MediaError(
                     f"{shard.source.url}: {work.frames} frames were searched in {shard.range}, {summary.frames} could "
                     "be read again. The file changed while the job ran: run the same command again"
                 )
-        return summary
+        return summaries
 
-    def _encode_segments(self, work: ShardWork, paths: dict[Variant, Path], losses: ReadingLosses) -> SegmentSummary:
-        """Write every variant's segment, read each back, and return what the restored one holds."""
+    def _encode_segments(
+        self, work: ShardWork, paths: dict[Variant, Path], losses: ReadingLosses
+    ) -> dict[Variant, SegmentSummary]:
+        """Write every variant's segment, read each back, and return what each holds."""
         shard = work.shard
         picture = output_picture(shard.probe, self._size)
         with ExitStack() as open_writers:
@@ -133,7 +138,7 @@ class FrameCompositor:
                     writer.write(frames[variant])
         for writer in writers.values():
             writer.check()
-        return writers["restored"].summary
+        return {variant: writer.summary for variant, writer in writers.items()}
 
     def _composed(
         self, work: ShardWork, picture: OutputPicture, losses: ReadingLosses

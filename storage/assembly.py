@@ -1,20 +1,20 @@
 """Joining a video: its segments' packets, and every other stream of the source packet by packet, in one file.
 
-Nothing is decoded or encoded here. The source is demuxed once: its other streams are copied, and the pts of its video
-packets are the truth that the joined frames are held against.
+Nothing is encoded here. The source is demuxed once: its other streams are copied and entered in an index. The joined
+file is then read back, decoded from start to end and compared with that index (`storage.verification`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
+import os
 import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import av
 import ffmpeg
@@ -24,14 +24,18 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Stream
 
-from storage.containers import ContainerChoice
+from storage.containers import ContainerChoice, demuxer_of
 from storage.errors import MediaError
-from storage.probe import VideoProbe, open_container
-from storage.segments import decoding_times, in_ticks, segment_timing
+from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, StreamIndex, index_media, packet_digest
+from storage.payload import payload_reader
+from storage.probe import VideoProbe, open_container, probe_video
+from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
+from storage.store import Store
 from storage.timeline import EpochFinder
+from storage.verification import MUXER_TAGS, Check, Side, Terms, compare
 
-_MUXER_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
-"""Container tags that a muxer writes for itself; a source's would be untrue of the result."""
+_DECODING_THREADS = min(4, os.cpu_count() or 1)
+"""Of the last check. More would hold more frames at once than they save time."""
 
 _MAX_TIMESCALE = 2**31 - 1
 
@@ -51,19 +55,10 @@ class AssemblyReport:
     """Streams of the source that are not in the result, by index and codec."""
     messages: list[str] = field(default_factory=list)
     """What was wrong with the source while its other streams were copied."""
-
-
-@dataclass
-class _CopiedStream:
-    """An output stream that takes the source's packets, with a running hash of what it took."""
-
-    stream: Stream
-    packets: int = 0
-    hash: Any = field(default_factory=hashlib.sha256)
-
-    def take(self, packet: Packet) -> None:
-        self.packets += 1
-        self.hash.update(bytes(packet))
+    verified: list[str] = field(default_factory=list)
+    """What was compared with the source and is equal."""
+    allowed: list[str] = field(default_factory=list)
+    """What differs because the result's container cannot hold it."""
 
 
 def assemble_video(
@@ -73,13 +68,16 @@ def assemble_video(
     segments: Sequence[Path],
     target: Path,
     choice: ContainerChoice,
+    *,
+    same_shape: bool = True,
 ) -> AssemblyReport:
-    """Write the finished video to `target` and check it by reading it back.
+    """Write the finished video to `target` and verify it against the source by reading it back.
 
     Args:
         source: the source video, a path or a seekable binary file; `name` is what errors call it.
         segments: in order of time.
         target: a local file, written whole or left incomplete when an error is raised.
+        same_shape: whether the segments show the source's picture, not a comparison.
 
     Raises:
         MediaError: the segments do not join, or what was written does not read back as it was put in.
@@ -87,6 +85,7 @@ def assemble_video(
     if not segments:
         raise MediaError(f"{name}: not one frame of its video stream could be decoded")
     timing = _joined_timing(segments, probe)
+    joined = _JoinedPackets(segments, probe, timing)
     with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
         template_path = _with_rotation(segments[0], probe.rotation, Path(scratch))
         with (
@@ -95,69 +94,94 @@ def assemble_video(
             av.open(str(target), "w", format=choice.muxer, options=_muxer_options(choice, probe, container)) as out,
         ):
             video, copied, left_out = _add_streams(out, container, template.streams.video[0], probe, choice)
-            source_pts, messages = _copy(out, container, video, copied, _joined_packets(segments, timing), probe)
-    _check(target, probe, video.index, timing, copied)
+            bare = container.format.name != demuxer_of(choice.muxer)
+            indexer = MediaIndexer(container, name, video=probe.stream_index, bare=bare)
+            messages = _copy(out, container, video, copied, joined, indexer, probe)
+    checks = _verify(target, Side(indexer.index, probe), joined, choice, bare=bare, same_shape=same_shape)
+    others = [stream for stream in indexer.index.others if stream.index in copied]
     return AssemblyReport(
-        frames=len(timing.pts),
+        frames=len(timing.shown),
         first_pts=int(timing.shown[0]),
         last_pts=int(timing.shown[-1]),
-        frames_not_decoded=_not_decoded(np.frombuffer(source_pts, dtype=np.int64), timing.shown, probe),
-        streams_copied=len(copied),
-        packets_copied=sum(other.packets for other in copied.values()),
+        frames_not_decoded=_not_decoded(indexer.index.picture, timing.shown, probe),
+        streams_copied=len(others),
+        packets_copied=sum(len(stream.packets) for stream in others),
         streams_left_out=left_out,
         messages=messages,
+        verified=[str(check) for check in checks if check.state == "equal"],
+        allowed=[str(check) for check in checks if check.state in ("allowed", "loss")],
     )
-
-
-def _not_decoded(source_pts: np.ndarray, shown: np.ndarray, probe: VideoProbe) -> int:
-    """How many of the source's video packets gave no frame; by number where frames were placed by other than stamps."""
-    if probe.timeline.regular:
-        return len(source_pts) - int(np.isin(shown, source_pts).sum())
-    return max(0, len(source_pts) - len(shown))
 
 
 @dataclass(frozen=True)
 class _JoinedTiming:
-    """Timing of all the joined packets, in ticks of the source's time base."""
+    """Timing of all the joined frames, in ticks of the source's time base."""
 
-    pts: np.ndarray
-    """(N,) int64, in coding order."""
-    dts: np.ndarray
-    """(N,) int64, strictly rising, never after the pts."""
     shown: np.ndarray
-    """(N,) int64: the pts, sorted."""
+    """(N,) int64: every pts, in the order of showing."""
+    depth: int
+    """Packets that are decoded before the first frame is shown: the deepest reordering of any segment."""
+    lead: np.ndarray
+    """(depth,) int64: their dts."""
+
+    def dts(self, position: int) -> int:
+        """Of a packet, by its place in coding order: strictly rising, never after its pts, without a step at joints."""
+        return int(self.lead[position] if position < self.depth else self.shown[position - self.depth])
 
 
 def _joined_timing(segments: Sequence[Path], probe: VideoProbe) -> _JoinedTiming:
-    """pts as encoded; dts anew for the whole video, so that joints show no gap and no step back."""
-    pts = np.array([at for path in segments for at, _ in segment_timing(path, probe.time_base)], dtype=np.int64)
-    shown = np.sort(pts)
-    if np.any(np.diff(shown) <= 0):
-        twice = shown[1:][np.diff(shown) <= 0][0]
-        raise MediaError(f"two segments hold a frame with pts {twice}: their ranges overlap. Remove them and run again")
-    return _JoinedTiming(pts, decoding_times(pts, probe.frame_ticks), shown)
+    """The segments' timing, read one after another: only the pts of each frame is kept, 8 bytes.
 
-
-def _joined_packets(segments: Sequence[Path], timing: _JoinedTiming) -> Iterator[Packet]:
-    """The segments' packets in coding order, timed; the caller gives them their stream and time base."""
-    position = 0
-    configuration: bytes | None = None
+    Raises:
+        MediaError: two segments overlap in time.
+    """
+    shown: array[int] = array("q")
+    depth = 0
     for path in segments:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            extradata = stream.codec_context.extradata or b""
-            if configuration is not None and extradata != configuration:
+        coded = [at for at, _ in segment_timing(path, probe.time_base)]
+        here = sorted(coded)
+        depth = max(depth, reordering_depth(coded))
+        for pts in here:
+            if shown and pts <= shown[-1]:
                 raise MediaError(
-                    f"{path.name} was encoded with another encoder configuration than the segments before it. "
-                    "Remove the job's folder under _facemill and run the command again"
+                    f"two segments hold a frame with pts {pts}: their ranges overlap. Remove them and run again"
                 )
-            configuration = extradata
-            for packet in container.demux(stream):
-                if packet.pts is None:
-                    continue
-                packet.pts, packet.dts = int(timing.pts[position]), int(timing.dts[position])
-                position += 1
-                yield packet
+            shown.append(pts)
+    everything = np.frombuffer(shown, dtype=np.int64)
+    return _JoinedTiming(everything, depth, leading_times(int(everything[0]), depth, probe.frame_ticks))
+
+
+class _JoinedPackets:
+    """The segments' packets in coding order, timed; the caller gives them their stream and time base."""
+
+    def __init__(self, segments: Sequence[Path], probe: VideoProbe, timing: _JoinedTiming) -> None:
+        self._segments, self.time_base, self.timing = segments, probe.time_base, timing
+        self.log = PacketLog()
+        """Of the packets that were drawn."""
+
+    def __iter__(self) -> Iterator[Packet]:
+        position = 0
+        configuration: bytes | None = None
+        for path in self._segments:
+            with av.open(str(path)) as container:
+                stream = container.streams.video[0]
+                extradata = stream.codec_context.extradata or b""
+                if configuration is not None and extradata != configuration:
+                    raise MediaError(
+                        f"{path.name} was encoded with another encoder configuration than the segments before it. "
+                        "Remove the job's folder under _facemill and run the command again"
+                    )
+                configuration = extradata
+                payload = payload_reader(stream, bare=True)  # as `MediaIndexer` reads them back
+                for packet in container.demux(stream):
+                    if packet.pts is None:
+                        continue
+                    digest = packet_digest(packet, payload(packet))
+                    packet.pts = in_ticks(packet.pts, packet.time_base, self.time_base)
+                    packet.dts = self.timing.dts(position)
+                    position += 1
+                    self.log.add(packet.pts, packet.dts, packet.duration, digest)
+                    yield packet
 
 
 def _with_rotation(segment: Path, rotation: int, scratch: Path) -> Path:
@@ -194,13 +218,13 @@ def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputC
 
 def _add_streams(
     out: OutputContainer, container: InputContainer, template: Stream, probe: VideoProbe, choice: ContainerChoice
-) -> tuple[Stream, dict[int, _CopiedStream], list[str]]:
+) -> tuple[Stream, dict[int, Stream], list[str]]:
     """Streams of the result in the source's order, with tags, dispositions and chapters."""
-    out.metadata.update({key: text for key, text in container.metadata.items() if key.lower() not in _MUXER_OWN_TAGS})
+    out.metadata.update({key: text for key, text in container.metadata.items() if key.lower() not in MUXER_TAGS})
     out.set_chapters(container.chapters())
     held = {other.index for other in probe.other_streams} - {other.index for other in choice.left_out}
     video: Stream | None = None
-    copied: dict[int, _CopiedStream] = {}
+    copied: dict[int, Stream] = {}
     left_out = [f"{other.index}:{other.kind}:{other.codec or 'unknown'}" for other in choice.left_out]
     for stream in container.streams:
         if stream.index not in held | {probe.stream_index}:
@@ -216,7 +240,7 @@ def _add_streams(
             added.time_base = probe.time_base
             video = added
         else:
-            copied[stream.index] = _CopiedStream(added)
+            copied[stream.index] = added
     assert video is not None
     return video, copied, left_out
 
@@ -225,44 +249,43 @@ def _copy(
     out: OutputContainer,
     container: InputContainer,
     video: Stream,
-    copied: dict[int, _CopiedStream],
-    joined: Iterator[Packet],
+    copied: dict[int, Stream],
+    joined: _JoinedPackets,
+    indexer: MediaIndexer,
     probe: VideoProbe,
-) -> tuple[array[int], list[str]]:
-    """Mux joined and copied packets in order of dts; return the pts of the source's video packets, and complaints."""
-    source_pts: array[int] = array("q")
+) -> list[str]:
+    """Mux joined and copied packets in order of dts, and enter the source's in its index; returns complaints.
+
+    The index has the packets' times as they were placed: what the result must show.
+    """
     messages: list[str] = []
     shifts = _EpochShifts(container, probe)
-    waiting = next(joined, None)
+    time_base = probe.time_base
+    packets = iter(joined)
+    waiting = next(packets, None)
 
     def mux_video_until(time: Fraction | None) -> None:
         nonlocal waiting
-        while waiting is not None and (time is None or (waiting.dts or 0) * probe.time_base <= time):
-            waiting.time_base = probe.time_base
+        while waiting is not None and (time is None or (waiting.dts or 0) * time_base <= time):
+            waiting.time_base = time_base
             waiting.stream = video
             out.mux_one(waiting)
-            waiting = next(joined, None)
+            waiting = next(packets, None)
 
     for packet in _demuxed(container, messages):
         if packet.size == 0:
             continue
         shifts.apply(packet)
-        if packet.stream_index == probe.stream_index:
-            if packet.is_discard:
-                continue  # left out by an edit list
-            if packet.pts is not None or probe.timeline.counted:
-                source_pts.append(packet.pts or 0)
-            continue
-        other = copied.get(packet.stream_index)
-        if other is None:
+        target = copied.get(packet.stream_index)
+        indexer.take(packet, hashed=target is not None)
+        if target is None:
             continue
         if packet.dts is not None and packet.time_base is not None:
             mux_video_until(packet.dts * packet.time_base)
-        other.take(packet)
-        packet.stream = other.stream
+        packet.stream = target
         out.mux_one(packet)
     mux_video_until(None)
-    return source_pts, messages
+    return messages
 
 
 class _EpochShifts:
@@ -290,26 +313,34 @@ def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]
         messages.append(f"demuxing stopped early: {error.strerror}")
 
 
-def _check(
-    target: Path, probe: VideoProbe, video_index: int, timing: _JoinedTiming, copied: dict[int, _CopiedStream]
-) -> None:
-    """Read `target` back: the video's pts to the tick, every copied stream's packets by hash."""
-    found_pts: array[int] = array("q")
-    expected = {other.stream.index: other for other in copied.values()}
-    found = {index: _CopiedStream(other.stream) for index, other in expected.items()}
-    with av.open(str(target)) as container:
-        for packet in container.demux():
-            if packet.size == 0:
-                continue
-            if packet.stream_index == video_index:
-                found_pts.append(in_ticks(packet.pts or 0, packet.time_base, probe.time_base))
-            elif packet.stream_index in found:
-                found[packet.stream_index].take(packet)
-    if not np.array_equal(np.sort(np.frombuffer(found_pts, dtype=np.int64)), timing.shown):
-        raise MediaError(f"{target.name}: the joined file does not carry the pts that were written to it")
-    for index, other in expected.items():
-        if found[index].packets != other.packets or found[index].hash.digest() != other.hash.digest():
-            raise MediaError(
-                f"{target.name}: stream {index} reads back as {found[index].packets} packets that differ from the "
-                f"{other.packets} copied from the source"
-            )
+def _verify(
+    target: Path, source: Side, joined: _JoinedPackets, choice: ContainerChoice, *, bare: bool, same_shape: bool
+) -> list[Check]:
+    """Read `target` back, decode it from start to end, and compare it with what must be in it.
+
+    Raises:
+        MediaError: something is missing, moved or damaged.
+    """
+    result = Side(
+        index_media(str(target), target.name, bare=bare, threads=_DECODING_THREADS),
+        probe_video(str(target), Store()),
+    )
+    terms = Terms(left_out=frozenset(other.index for other in choice.left_out), same_shape=same_shape)
+    expected = FrameIndex(joined.timing.shown, joined.time_base)
+    checks = compare(source, expected, result, terms, encoded=joined.log)
+    faults = [check for check in checks if check.state == "fault"]
+    if faults:
+        more = f" ({len(faults) - 1} more differences)" if len(faults) > 1 else ""
+        raise MediaError(
+            f"{source.index.name}: the joined file does not hold what its source does, and was not kept: "
+            f"{faults[0]}{more}"
+        )
+    return checks
+
+
+def _not_decoded(picture: StreamIndex, shown: np.ndarray, probe: VideoProbe) -> int:
+    """How many of the source's video packets gave no frame; by number where frames were placed by other than stamps."""
+    if not probe.timeline.regular:
+        return max(0, len(picture.packets) - len(shown))
+    stamps = (rows["pts"][rows["pts"] != NO_TIME] for rows in picture.packets.chunks())
+    return sum(len(pts) - int(np.isin(pts, shown).sum()) for pts in stamps)

@@ -72,6 +72,13 @@ def choose_container(probe: VideoProbe, relative_path: str, codec: Codec) -> Con
     )
 
 
+def demuxer_of(muxer: str) -> str:
+    """FFmpeg's name of the demuxer that reads what `muxer` writes."""
+    return {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}.get(
+        muxer, muxer
+    )
+
+
 def _holds_all(muxer: str, probe: VideoProbe, codec: Codec) -> bool:
     return codec in _codecs_of(muxer) and all(_holds(muxer, other) for other in probe.other_streams)
 

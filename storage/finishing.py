@@ -13,6 +13,7 @@ from __future__ import annotations
 import posixpath
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -21,10 +22,11 @@ from storage.assembly import AssemblyReport, assemble_video
 from storage.catalogue import Source
 from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
-from storage.errors import explain
+from storage.errors import MediaError, explain
 from storage.manifest import commit_part, done_video_row, read_video_row, shard_row, stitched_faces
 from storage.reader import refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
+from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
 
@@ -48,6 +50,11 @@ class FinishingOrder:
     """(registered name, sha256) of every set of weights in use."""
     fidelity: float
     """Share of the faithful set in each expert, 0 to 1."""
+
+    @property
+    def receipts_with_frames(self) -> list[Receipt]:
+        """Of the shards that have a segment."""
+        return [receipt for receipt in self.receipts if receipt.frames]
 
 
 def output_path(choice: ContainerChoice, variant: Variant) -> str:
@@ -93,14 +100,33 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
 
 def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> AssemblyReport:
     url = order.shard.source.url
-    filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts if receipt.frames]
+    filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts_with_frames]
     with ExitStack() as open_files:
         target = open_files.enter_context(store.staged(join(order.out, output_path(order.choice, variant))))
         segments = [open_files.enter_context(store.local_copy(order.area.segment(shard, variant))) for shard in filled]
         media = open_files.enter_context(store.open_media(url))
-        report = assemble_video(media, url, order.shard.probe, segments, target, order.choice)
+        for receipt, segment in zip(order.receipts_with_frames, segments, strict=True):
+            _require_whole(receipt, segment, variant, order, store)
+        same_shape = variant != "compare"
+        report = assemble_video(media, url, order.shard.probe, segments, target, order.choice, same_shape=same_shape)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
         return report
+
+
+def _require_whole(receipt: Receipt, segment: Path, variant: Variant, order: FinishingOrder, store: Store) -> None:
+    """Hold a segment against its receipt; a segment that is another is forgotten, so that the next run makes it anew.
+
+    Raises:
+        MediaError: its bytes are not those that were checked when it was written.
+    """
+    if file_sha256(segment) == receipt.sha256[variant]:
+        return
+    shard = order.shard.part(*_ends(receipt))
+    store.remove([order.area.receipt(shard)])
+    raise MediaError(
+        f"{order.area.segment(shard, variant)}: the segment is not the one that its receipt speaks of: the storage "
+        "returned other bytes than were written. Run the same command again: it makes this segment anew"
+    )
 
 
 def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
@@ -134,6 +160,8 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "streams_copied": report.streams_copied,
             "packets_copied": report.packets_copied,
             "streams_left_out": report.streams_left_out,
+            "verified": report.verified,
+            "allowed": report.allowed,
             "tracks": len(set(tracks)),
             "faces": len(tracks),
             "faces_restored": sum(receipt.restored for receipt in order.receipts),

@@ -48,6 +48,8 @@ VIDEOS_SCHEMA = pa.schema(
         ("streams_copied", pa.int32()),
         ("packets_copied", pa.int64()),
         ("streams_left_out", pa.list_(pa.string())),  # streams the container cannot hold: index:kind:codec
+        ("verified", pa.list_(pa.string())),  # checks against the source that held before the commit: what was compared
+        ("allowed", pa.list_(pa.string())),  # differences from the source that the container excuses, in the same words
         ("tracks", pa.int32()),
         ("faces", pa.int64()),  # faces in frames
         ("faces_restored", pa.int64()),

@@ -190,14 +190,14 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
         color_primaries=int(frame.color_primaries),
         color_trc=int(frame.color_trc),
         other_streams=tuple(
-            OtherStream(other.index, other.type, _codec_name(other))
+            OtherStream(other.index, other.type, codec_name(other))
             for other in container.streams
-            if other.index != stream.index and not _is_chapter_track(other, container)
+            if other.index != stream.index and not is_chapter_track(other, container)
         ),
     )
 
 
-def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:
+def is_chapter_track(stream: Stream, container: InputContainer) -> bool:
     """Whether this is the text track in which MP4 keeps chapter titles: the chapters stand for it, it is no content.
 
     FFmpeg's demuxer turns exactly such tracks into data streams whose packets it discards.
@@ -205,7 +205,7 @@ def _is_chapter_track(stream: Stream, container: InputContainer) -> bool:
     return isinstance(stream, DataStream) and stream.discard == Discard.all and bool(container.chapters())
 
 
-def _codec_name(stream: Stream) -> str:
+def codec_name(stream: Stream) -> str:
     if isinstance(stream, DataStream):
         return stream.name or ""
     context = stream.codec_context

@@ -45,6 +45,8 @@ class Receipt:
     """Frames in which the decoder made up what was damaged."""
     messages: tuple[str, ...] = ()
     """What else was wrong with the source here."""
+    sha256: dict[Variant, str] = field(default_factory=dict)
+    """Of each variant's segment file; empty when the range has no frame."""
     size: int = 0
     """Bytes of the restored segment; 0 when the range has no frame, and then there is no segment."""
     seconds: float = 0.0

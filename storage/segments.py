@@ -45,6 +45,14 @@ class SegmentSummary:
     """`pts_digest` of the frames."""
     size: int
     """Bytes of the file."""
+    sha256: str
+    """Of the file; empty when there is none."""
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class SegmentWriter:
@@ -103,9 +111,10 @@ class SegmentWriter:
     @property
     def summary(self) -> SegmentSummary:
         """Valid after the context is left."""
-        size = self._path.stat().st_size if self._pts else 0
-        first, last = (self._pts[0], self._pts[-1]) if self._pts else (None, None)
-        return SegmentSummary(len(self._pts), first, last, pts_digest(self._pts), size)
+        if not self._pts:
+            return SegmentSummary(0, None, None, pts_digest(()), 0, "")
+        size, sha256 = self._path.stat().st_size, file_sha256(self._path)
+        return SegmentSummary(len(self._pts), self._pts[0], self._pts[-1], pts_digest(self._pts), size, sha256)
 
     def check(self) -> None:
         """Read the file back: its packets must carry exactly the pts that were written.
@@ -176,13 +185,29 @@ def decoding_times(pts: Sequence[int] | np.ndarray, frame_ticks: Fraction) -> np
         (N,) int64.
     """
     shown = np.sort(np.asarray(pts, dtype=np.int64))
-    rank = np.searchsorted(shown, pts)
-    depth = int(np.max(np.arange(len(shown)) - rank, initial=0))
-    step = max(1, math.floor(frame_ticks))
-    if depth and shown[0] >= depth:
-        step = min(step, int(shown[0]) // depth)
-    lead = shown[:1] - step * np.arange(depth, 0, -1, dtype=np.int64)
+    if not len(shown):
+        return shown
+    lead = leading_times(int(shown[0]), reordering_depth(pts), frame_ticks)
     return np.concatenate([lead, shown])[: len(shown)]
+
+
+def reordering_depth(pts: Sequence[int] | np.ndarray) -> int:
+    """How many packets, of those with `pts` in coding order, are decoded before the one that is shown first."""
+    coded = np.asarray(pts, dtype=np.int64)
+    rank = np.searchsorted(np.sort(coded), coded)
+    return int(np.max(np.arange(len(coded)) - rank, initial=0))
+
+
+def leading_times(first_pts: int, depth: int, frame_ticks: Fraction) -> np.ndarray:
+    """dts of the `depth` packets that are decoded before the frame at `first_pts` is shown.
+
+    Returns:
+        (depth,) int64, rising.
+    """
+    step = max(1, math.floor(frame_ticks))
+    if depth and first_pts >= depth:
+        step = min(step, first_pts // depth)
+    return first_pts - step * np.arange(depth, 0, -1, dtype=np.int64)
 
 
 def segment_timing(path: Path, time_base: Fraction) -> list[tuple[int, bool]]:

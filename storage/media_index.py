@@ -1,0 +1,325 @@
+"""The index of a media file: what its header says, and of every packet its times and a hash.
+
+An index stands for the file in a comparison. Its size on disk is 32 bytes a packet, in temporary files; in memory it is
+bounded, whatever the length of the video. Only the pts of the decoded frames are held, 8 bytes a frame.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import IO
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet, PktSideDataT
+from av.stream import AttachmentStream, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from storage.payload import payload_reader
+from storage.probe import codec_name, is_chapter_track, main_video_stream, open_container
+
+NO_TIME = np.iinfo(np.int64).min
+"""Stands for a pts or dts that a packet does not have."""
+
+PACKET = np.dtype([("pts", "<i8"), ("dts", "<i8"), ("duration", "<i8"), ("digest", "<u8")])
+"""One packet: times in ticks of its stream, and 8 bytes of the SHA-256 of its content."""
+
+_ROWS_PER_CHUNK = 1 << 14
+_IN_MEMORY_BYTES = 1 << 19
+"""A log up to this size stays in memory: most streams of a short video."""
+
+_SIDE_DATA_THAT_IS_CONTENT: tuple[PktSideDataT, ...] = (
+    "palette",
+    "webvtt_identifier",
+    "webvtt_settings",
+    "matroska_block_additional",
+    "subtitle_position",
+    "a53_cc",
+)
+
+
+class PacketLog:
+    """Rows of `PACKET`, in coding order, kept in a temporary file once they are many."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as the log
+        self._waiting: list[tuple[int, int, int, int]] = []
+        self._written = 0
+        self.first_pts: int | None = None
+        """Lowest pts; None when no packet has one."""
+        self.end_pts: int | None = None
+        """Highest end of a packet: its pts and its duration."""
+
+    def __len__(self) -> int:
+        return self._written + len(self._waiting)
+
+    def add(self, pts: int | None, dts: int | None, duration: int | None, digest: int) -> None:
+        """Enter the next packet; `digest` is below 2**64."""
+        if pts is not None:
+            end = pts + (duration or 0)
+            self.first_pts = pts if self.first_pts is None else min(self.first_pts, pts)
+            self.end_pts = end if self.end_pts is None else max(self.end_pts, end)
+        self._waiting.append((NO_TIME if pts is None else pts, NO_TIME if dts is None else dts, duration or 0, digest))
+        if len(self._waiting) >= _ROWS_PER_CHUNK:
+            self._flush()
+
+    def chunks(self) -> Iterator[np.ndarray]:
+        """The rows, (up to 16384,) of dtype `PACKET` at a time; two logs are cut at the same places."""
+        self._flush()
+        for first in range(0, self._written, _ROWS_PER_CHUNK):
+            self._file.seek(first * PACKET.itemsize)
+            rows = min(_ROWS_PER_CHUNK, self._written - first)
+            yield np.frombuffer(self._file.read(rows * PACKET.itemsize), dtype=PACKET)
+
+    def _flush(self) -> None:
+        self._file.seek(self._written * PACKET.itemsize)
+        self._file.write(np.array(self._waiting, dtype=PACKET).tobytes())
+        self._written += len(self._waiting)
+        self._waiting.clear()
+
+
+@dataclass
+class StreamIndex:
+    """One stream: what its header says, and its packets."""
+
+    index: int
+    kind: str
+    """`video`, `audio`, `subtitle` or `data`."""
+    codec: str
+    time_base: Fraction
+    metadata: Mapping[str, str]
+    disposition: int
+    """FFmpeg's flags."""
+    packets: PacketLog = field(default_factory=PacketLog)
+    skipped_samples: list[int] = field(default_factory=lambda: [0, 0])
+    """Samples that a player leaves out at the start and at the end: the encoder's delay and padding."""
+
+    @property
+    def name(self) -> str:
+        """Such as `stream 1 (audio, aac)`."""
+        return f"stream {self.index} ({self.kind}, {self.codec or 'unknown'})"
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A named stretch of time."""
+
+    start: Fraction
+    """Seconds."""
+    end: Fraction
+    time_base: Fraction
+    """Seconds a tick of the container's clock for chapters."""
+    title: str
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A file inside the file, such as a font."""
+
+    name: str
+    mimetype: str
+    sha256: str
+
+
+@dataclass
+class FrameIndex:
+    """The frames that come out of a decoder."""
+
+    pts: np.ndarray
+    """(N,) int64 in ticks of `time_base`, in the order of showing."""
+    time_base: Fraction
+    not_decoded: int = 0
+    """Packets that the decoder refused, and frames that it marked as damaged."""
+    without_pts: int = 0
+    """Frames that came without a pts; they are not in `pts`."""
+
+    @property
+    def rises(self) -> bool:
+        """Whether every frame has a place in time after the one before."""
+        return not self.without_pts and bool(np.all(np.diff(self.pts) > 0))
+
+
+@dataclass
+class MediaIndex:
+    """One file."""
+
+    name: str
+    """What to call it."""
+    container: str
+    """FFmpeg's demuxer name."""
+    duration: Fraction | None
+    """Seconds that the header claims."""
+    metadata: Mapping[str, str]
+    chapters: tuple[Chapter, ...]
+    attachments: tuple[Attachment, ...]
+    streams: tuple[StreamIndex, ...]
+    """In the file's order; neither attachments nor MP4's chapter track, which is told by `chapters`."""
+    video: int
+    """`StreamIndex.index` of the picture that is restored."""
+    frames: FrameIndex | None = None
+    """None when nothing was decoded."""
+    messages: list[str] = field(default_factory=list)
+    """What was wrong with the file while it was read."""
+
+    @property
+    def picture(self) -> StreamIndex:
+        """The video stream that is restored."""
+        return next(stream for stream in self.streams if stream.index == self.video)
+
+    @property
+    def others(self) -> list[StreamIndex]:
+        """Every other stream."""
+        return [stream for stream in self.streams if stream.index != self.video]
+
+
+class MediaIndexer:
+    """Fills the index of an open container from its packets, in the order of demuxing."""
+
+    def __init__(self, container: InputContainer, name: str, *, video: int, bare: bool) -> None:
+        """Args:
+        video: stream index of the picture that is restored.
+        bare: hash what packets hold without their container's framing, to compare two containers. That of the picture
+            is always left out: it was encoded in another.
+        """
+        self._streams = {
+            stream.index: _stream_index(stream)
+            for stream in container.streams
+            if not isinstance(stream, AttachmentStream) and not is_chapter_track(stream, container)
+        }
+        self._payload = {
+            index: payload_reader(container.streams[index], bare=bare or index == video) for index in self._streams
+        }
+        duration = container.duration
+        self.index = MediaIndex(
+            name=name,
+            container=container.format.name,
+            duration=None if duration is None else Fraction(duration, av.time_base),
+            metadata=dict(container.metadata),
+            chapters=_chapters(container),
+            attachments=_attachments(container),
+            streams=tuple(self._streams.values()),
+            video=video,
+        )
+
+    def take(self, packet: Packet, *, hashed: bool = True) -> None:
+        """Enter a packet; empty ones, those of no stream in the index, and pictures that an edit list hides are not.
+
+        Args:
+            hashed: whether its content will be compared.
+        """
+        stream = self._streams.get(packet.stream_index)
+        if stream is None or packet.size == 0 or (packet.is_discard and packet.stream_index == self.index.video):
+            return
+        digest = packet_digest(packet, self._payload[packet.stream_index](packet)) if hashed else 0
+        stream.packets.add(packet.pts, packet.dts, packet.duration, digest)
+        if packet.has_sidedata("skip_samples"):
+            skipped = bytes(packet.get_sidedata("skip_samples"))
+            stream.skipped_samples[0] += int.from_bytes(skipped[0:4], "little")
+            stream.skipped_samples[1] += int.from_bytes(skipped[4:8], "little")
+
+
+def index_media(source: str | IO[bytes], name: str, *, bare: bool, threads: int) -> MediaIndex:
+    """Read a file from start to end and decode its picture.
+
+    Args:
+        source: a path or a seekable binary file; `name` is what to call it.
+        bare: as of `MediaIndexer`.
+        threads: of the decoder.
+
+    Raises:
+        SourceError: it is no media file, or has no picture.
+    """
+    with open_container(source, name=name) as container:
+        stream = main_video_stream(container, name=name)
+        stream.thread_type = "AUTO"
+        stream.codec_context.thread_count = threads
+        indexer = MediaIndexer(container, name, video=stream.index, bare=bare)
+        decoding = _Decoding(stream)
+        try:
+            for packet in container.demux():
+                indexer.take(packet)
+                if packet.stream_index == stream.index:
+                    decoding.feed(packet)
+        except av.error.FFmpegError as error:
+            indexer.index.messages.append(f"demuxing stopped early: {error.strerror}")
+            decoding.feed(None)
+        indexer.index.frames = decoding.frames()
+        return indexer.index
+
+
+class _Decoding:
+    """Decodes a stream for the pts of its frames."""
+
+    def __init__(self, stream: VideoStream) -> None:
+        self._stream = stream
+        self._pts: array[int] = array("q")
+        self._not_decoded = self._without_pts = 0
+
+    def feed(self, packet: Packet | None) -> None:
+        """Decode a packet; None, or the demuxer's empty packet at the end, brings out the frames that are delayed."""
+        try:
+            frames: list[VideoFrame] = self._stream.decode(packet) if packet is not None else self._stream.decode(None)
+        except av.error.EOFError:
+            return
+        except av.error.FFmpegError:
+            self._not_decoded += 1
+            return
+        for frame in frames:
+            self._not_decoded += bool(frame.is_corrupt)
+            if frame.pts is None:
+                self._without_pts += 1
+            else:
+                self._pts.append(frame.pts)
+
+    def frames(self) -> FrameIndex:
+        assert self._stream.time_base is not None
+        return FrameIndex(
+            np.frombuffer(self._pts, dtype=np.int64) if self._pts else np.empty(0, np.int64),
+            self._stream.time_base,
+            self._not_decoded,
+            self._without_pts,
+        )
+
+
+def packet_digest(packet: Packet, payload: bytes) -> int:
+    """8 bytes of the SHA-256 of what a packet holds, as a number."""
+    content = hashlib.sha256(payload)
+    for kind in _SIDE_DATA_THAT_IS_CONTENT:
+        if packet.has_sidedata(kind):
+            content.update(kind.encode())
+            content.update(bytes(packet.get_sidedata(kind)))
+    return int.from_bytes(content.digest()[:8], "little")
+
+
+def _stream_index(stream: Stream) -> StreamIndex:
+    return StreamIndex(
+        index=stream.index,
+        kind=stream.type,
+        codec=codec_name(stream),
+        time_base=stream.time_base or Fraction(1, av.time_base),
+        metadata=dict(stream.metadata),
+        disposition=int(stream.disposition),
+    )
+
+
+def _chapters(container: InputContainer) -> tuple[Chapter, ...]:
+    chapters = []
+    for told in container.chapters():
+        tick = told["time_base"] or Fraction(1, av.time_base)
+        chapters.append(Chapter(told["start"] * tick, told["end"] * tick, tick, told["metadata"].get("title", "")))
+    return tuple(chapters)
+
+
+def _attachments(container: InputContainer) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(stream.name or "", stream.mimetype or "", hashlib.sha256(bytes(stream.data)).hexdigest())
+        for stream in container.streams
+        if isinstance(stream, AttachmentStream)
+    )
