@@ -45,14 +45,14 @@ class Receipt:
     """Frames in which the decoder made up what was damaged."""
     messages: tuple[str, ...] = ()
     """What else was wrong with the source here."""
-    sha256: dict[Variant, str] = field(default_factory=dict)
-    """Of each variant's segment file; empty when the range has no frame."""
     size: int = 0
     """Bytes of the restored segment; 0 when the range has no frame, and then there is no segment."""
     seconds: float = 0.0
     """Wall-clock time of the compositor."""
     error: str = ""
     """Why the shard was given up; empty when it is done."""
+    sha256: dict[Variant, str] = field(default_factory=dict)
+    """Of each variant's segment file; empty when the range has no frame."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), separators=(",", ":"))

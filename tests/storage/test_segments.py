@@ -107,7 +107,7 @@ def test_a_planted_fault_is_caught(tmp_path: Path) -> None:
 def test_no_frames_leave_no_file(tmp_path: Path) -> None:
     writer = write_segment(tmp_path / "a.mp4", [], Fraction(1, 25))
     writer.check()
-    assert writer.summary == type(writer.summary)(0, None, None, pts_digest([]), 0)
+    assert writer.summary == type(writer.summary)(0, None, None, pts_digest([]), 0, "")
     assert not (tmp_path / "a.mp4").exists()
 
 
