@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,20 +27,31 @@ from actors.experts.frequency import FrequencyExpert
 from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import load_lpips
 from flows.perception.sface import load_sface
-from flows.torch_device import usable_device
+from flows.torch_device import learns_in_bfloat16, usable_device
 from flows.training.card import CardFacts, write_card
 from flows.training.checkpoint import CheckpointError, TrainingState, read_training_state
 from flows.training.critic import Adversary, PatchCritic
 from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
 from flows.training.loop import LoopSettings, Training, TrainingFiles
-from flows.training.losses import Loss, NaturalLoss, NaturalWeights, Perception, faithful_loss_f, faithful_loss_t
+from flows.training.losses import (
+    FAITHFUL,
+    NATURAL,
+    Loss,
+    MeanLoss,
+    Perception,
+    PixelLoss,
+    TunedLoss,
+    TunedWeights,
+    pixel_loss_f,
+    pixel_loss_t,
+)
 from flows.training.pairs import SCALE, PairRecipe
 from flows.training.portraits import FaceCache, Split, draw_weights, read_portraits
 from flows.training.validation import Score, validation_samples
 from storage.errors import FacemillError, UsageError
 from weights import WeightsError, find_weights, verify_weights
 
-Stage = Literal["faithful", "natural"]
+Stage = Literal["pixels", "faithful", "natural"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class StageDefaults:
     batch: int
     patch: int
     rate: float
+    weights: TunedWeights | None
 
 
 @dataclass(frozen=True)
@@ -60,24 +72,25 @@ class Curriculum:
     Attributes:
         network: makes the untrained network.
         recipe: the faces and their degradations.
-        loss: what its faithful stage minimises.
+        pixels: what its first stage minimises.
         validation_width: of the degraded validation faces, px: the middle of what the router sends it.
     """
 
     network: Callable[[], nn.Module]
     recipe: PairRecipe
-    loss: Loss
+    pixels: PixelLoss
     validation_width: int
 
 
 CURRICULA = {
-    "t": Curriculum(TransformerExpert, PairRecipe(BLURRED_FACES, (50, 150)), faithful_loss_t, 64),
-    "f": Curriculum(FrequencyExpert, PairRecipe(SHARPER_FACES, (80, 150)), faithful_loss_f, 110),
+    "t": Curriculum(TransformerExpert, PairRecipe(BLURRED_FACES, (50, 150)), pixel_loss_t, 64),
+    "f": Curriculum(FrequencyExpert, PairRecipe(SHARPER_FACES, (80, 150)), pixel_loss_f, 110),
 }
 
 DEFAULTS: dict[Stage, StageDefaults] = {
-    "faithful": StageDefaults(steps=20_000, batch=8, patch=32, rate=1e-3),
-    "natural": StageDefaults(steps=6_000, batch=4, patch=64, rate=2e-4),
+    "pixels": StageDefaults(steps=20_000, batch=8, patch=32, rate=1e-3, weights=None),
+    "faithful": StageDefaults(steps=2_000, batch=4, patch=56, rate=2e-4, weights=FAITHFUL),
+    "natural": StageDefaults(steps=8_000, batch=4, patch=56, rate=4e-4, weights=NATURAL),
 }
 
 PATCH_MULTIPLE = 8
@@ -91,29 +104,39 @@ def train(
         Path, typer.Option(help="The weights to write (.safetensors); state, curve and card go into training/.")
     ],
     stage: Annotated[
-        Stage, typer.Option(help="faithful: the right pixels. natural: tuned on from there for what people see.")
-    ] = "faithful",
+        Stage,
+        typer.Option(
+            help="pixels: from scratch. From there, faithful: the right pixels and person; natural: what people see."
+        ),
+    ] = "pixels",
     begin: Annotated[
         Path | None,
-        typer.Option(help="Weights that a training begins with; natural: the registered faithful ones."),
+        typer.Option(help="Weights that a training begins with; after the first stage: the registered faithful ones."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, natural 6000.")
+        int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, 2000, 8000.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="End this run, and the schedule, after so many.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, natural 4.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, tuning 4.")] = None,
     patch: Annotated[
-        int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, natural 64.")
+        int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, tuning 56.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, natural 0.0002.")] = None,
-    alex: Annotated[float, typer.Option(help="Natural: weight of LPIPS with AlexNet.")] = NaturalWeights.alex,
-    vgg: Annotated[float, typer.Option(help="Natural: weight of squared LPIPS with VGG-16.")] = NaturalWeights.vgg,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, 0.0002, 0.0004.")] = None,
+    pixels: Annotated[
+        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0.04, natural 0.03.")
+    ] = None,
+    alex: Annotated[
+        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.15, natural 1.2.")
+    ] = None,
+    vgg: Annotated[
+        float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 0.15.")
+    ] = None,
     identity: Annotated[
-        float, typer.Option(help="Natural: weight of 1 - SFace's cosine, and its square.")
-    ] = NaturalWeights.identity,
+        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.25, natural 2.")
+    ] = None,
     adversary: Annotated[
-        float, typer.Option(help="Natural: the critic's push, as a share of all other losses'; 0 for none.")
-    ] = 0.1,
+        float, typer.Option(help="Tuning: a critic's push, as a share of all other losses'; 0 for none.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of weights, data and noise.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads for the network.")] = 1,
@@ -130,7 +153,7 @@ def train(
 
     Raises:
         storage.errors.UsageError: an option has a value that cannot be trained with.
-        weights.WeightsError: ``begin``, or a network that the natural loss asks, cannot be used.
+        weights.WeightsError: ``begin``, or a network that a tuned loss asks, cannot be used.
         flows.training.portraits.DataError: the folder holds no usable faces.
         flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
         flows.training.loop.TrainingError: not even one patch fits into memory, or the training diverged.
@@ -140,16 +163,17 @@ def train(
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
-    _refuse_below(0, {"--alex": alex, "--vgg": vgg, "--identity": identity, "--adversary": adversary})
+    weights = _weights(stage, pixels, alex, vgg, identity)
+    _refuse_below(0, {"--adversary": adversary})
     target = usable_device(device)
     torch.set_num_threads(threads)
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
     portraits, validated = (read_portraits(data, split, typer.echo) for split in _SPLITS)
     curriculum, files = CURRICULA[expert], TrainingFiles.beside(out)
-    setup = _faithful(curriculum)
-    if stage == "natural":
-        setup = _natural(curriculum, NaturalWeights(alex, vgg, identity), adversary, settings.peak_rate, target)
+    setup = _from_scratch(curriculum)
+    if weights is not None:
+        setup = _tuned(curriculum, weights, adversary, settings.peak_rate, target)
         begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
     saved = read_training_state(files.state) if files.state.is_file() else None
     if saved is not None:
@@ -186,8 +210,8 @@ def train(
             "rate": settings.peak_rate,
             "begin": None if begin is None else begin.name,
         }
-        if stage == "natural":
-            told |= {"alex": alex, "vgg": vgg, "identity": identity, "adversary": adversary}
+        if weights is not None:
+            told |= asdict(weights) | {"adversary": adversary}
         facts = CardFacts(
             title=out.stem,
             network=type(network).__name__,
@@ -218,19 +242,36 @@ class StageSetup:
     adversary: Adversary | None = None
 
 
-def _faithful(curriculum: Curriculum) -> StageSetup:
-    return StageSetup(curriculum.loss, curriculum.recipe)
+def _from_scratch(curriculum: Curriculum) -> StageSetup:
+    return StageSetup(MeanLoss(curriculum.pixels), curriculum.recipe)
 
 
-def _natural(
-    curriculum: Curriculum, weights: NaturalWeights, adversary: float, rate: float, device: torch.device
+def _tuned(
+    curriculum: Curriculum, weights: TunedWeights, adversary: float, rate: float, device: torch.device
 ) -> StageSetup:
     perception = load_perception(device)
-    loss = NaturalLoss(curriculum.loss, perception, weights)
+    loss = TunedLoss(curriculum.pixels, perception, weights, bfloat16=learns_in_bfloat16(device))
     # Views large enough for a whole face: the recogniser needs one.
     recipe = replace(curriculum.recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
     critic = Adversary(PatchCritic().to(device), share=adversary, rate=rate) if adversary > 0 else None
     return StageSetup(loss, recipe, perception, critic)
+
+
+def _weights(
+    stage: Stage, pixels: float | None, alex: float | None, vgg: float | None, identity: float | None
+) -> TunedWeights | None:
+    """The weights of a tuned loss: the stage's, but for those given; None for the first stage.
+
+    Raises:
+        UsageError: one is below zero, or the stage has none.
+    """
+    given = {"pixels": pixels, "alex": alex, "vgg": vgg, "identity": identity}
+    changed = {term: weight for term, weight in given.items() if weight is not None}
+    preset = DEFAULTS[stage].weights
+    if preset is None and changed:
+        raise UsageError(f"--{min(changed)} weighs a term of --stage faithful and natural; --stage is {stage}")
+    _refuse_below(0, {f"--{term}": weight for term, weight in changed.items()})
+    return None if preset is None else replace(preset, **changed)
 
 
 def _network(curriculum: Curriculum, begin: Path | None, saved: TrainingState | None) -> nn.Module:
@@ -298,7 +339,7 @@ def _refuse_below(least: int, options: Mapping[str, float]) -> None:
 
 
 def load_perception(device: torch.device) -> Perception:
-    """The networks that the natural loss asks, as `facemill weights pull` fetched them.
+    """The networks that the tuned losses ask, as `facemill weights pull` fetched them.
 
     Raises:
         weights.WeightsError: one is not here, or is not what it should be.

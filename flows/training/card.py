@@ -20,7 +20,7 @@ class CardFacts:
         title: the weights' name.
         network: class of the network.
         parameters: how many it has.
-        stage: "faithful" or "natural".
+        stage: "pixels", "faithful" or "natural".
         options: what the training was told, by option.
         step, seconds: how long it has learned: optimizer steps, and seconds spent in them.
         portraits, held_out: what it learned from and what it was validated on.

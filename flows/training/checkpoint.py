@@ -40,7 +40,7 @@ class Progress:
         steps: optimizer steps planned; the cosine schedule ends there.
         seed: of the whole training.
         seconds: spent in steps so far, over all resumes.
-        stage: "faithful" or "natural"; None in states older than this field.
+        stage: "pixels", "faithful" or "natural"; None in states older than this field.
     """
 
     expert: str

@@ -49,7 +49,7 @@ class DegradationRanges:
 
 
 BLURRED_FACES = DegradationRanges(
-    clean_share=0.2,
+    clean_share=0.25,
     blur_share=0.85,
     blur_sigma=(0.3, 2.4),
     resize_share=0.25,
@@ -66,15 +66,15 @@ BLURRED_FACES = DegradationRanges(
 SHARPER_FACES = DegradationRanges(
     clean_share=0.3,
     blur_share=0.8,
-    blur_sigma=(0.2, 1.7),
+    blur_sigma=(0.2, 1.3),
     resize_share=0.25,
     resize_factor=(0.7, 1.3),
     noise_share=0.8,
-    noise_sigma=(0.5, 7.0),
+    noise_sigma=(0.5, 5.0),
     jpeg_share=0.2,
     jpeg_quality=(50, 95),
     codec_share=0.9,
-    crf=(20, 35),
+    crf=(18, 31),
 )
 """Expert-F's range: what the router sends it has passed a sharpness test."""
 

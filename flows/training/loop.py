@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from actors.experts import Expert, ExpertName
-from actors.experts.expert import has_bfloat16
+from flows.torch_device import learns_in_bfloat16
 from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
 from flows.training.losses import Batch, Loss, Perception
@@ -179,7 +179,7 @@ class Training:
         *,
         device: torch.device,
         report: Report,
-        stage: str = "faithful",
+        stage: str = "pixels",
         saved: TrainingState | None = None,
         adversary: Adversary | None = None,
         perception: Perception | None = None,
@@ -191,7 +191,7 @@ class Training:
         self.optimizer = torch.optim.AdamW(
             self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
         )
-        self._bfloat16 = has_bfloat16(device)
+        self._bfloat16 = learns_in_bfloat16(device)
         self.stopping = False
         self._part = settings.batch
         """Patches that are computed at once: the whole batch, until that was too much."""

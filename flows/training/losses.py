@@ -1,7 +1,8 @@
 """What an expert is asked to minimise.
 
-The faithful losses reward the right pixels and invent nothing, so what cannot be known comes out soft. The natural
-loss adds what people see: features of classifiers, and a face recogniser that says whether it is still the same person.
+A pixel loss rewards the right pixels and invents nothing, so what cannot be known comes out soft, and a face less like
+itself. The tuned losses add what people see: features of classifiers, and a face recogniser that says whether it is
+still the same person.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from flows.perception.sface import SFace, align
 CHARBONNIER_EPSILON = 1e-3
 
 _ALEXNET_STRIDE = 4
+
+_IDENTITY_FLOOR = 1e-4
+"""Keeps the gradient of a square root finite at zero."""
 
 
 class Batch(NamedTuple):
@@ -44,37 +48,51 @@ class Batch(NamedTuple):
 Loss = Callable[[Tensor, Batch], Tensor]
 """(restored (N, 3, 4P, 4P), batch) -> scalar."""
 
+PixelLoss = Callable[[Tensor, Tensor], Tensor]
+"""(restored, original), (N, 3, H, W) each -> (N,), above 0."""
+
 
 def charbonnier(restored: Tensor, original: Tensor) -> Tensor:
-    """Mean of sqrt(d^2 + eps^2): an L1 that is smooth at zero (Lai et al., LapSRN, 2017). Scalar."""
-    return torch.sqrt((restored - original) ** 2 + CHARBONNIER_EPSILON**2).mean()
+    """Mean of sqrt(d^2 + eps^2) of each patch, (N,): an L1 that is smooth at zero (Lai et al., LapSRN, 2017)."""
+    return torch.sqrt((restored - original) ** 2 + CHARBONNIER_EPSILON**2).mean((1, 2, 3))
 
 
 def spectrum_distance(restored: Tensor, original: Tensor) -> Tensor:
-    """Mean modulus of the difference's orthonormal 2-D spectrum (Cho et al., MIMO-UNet, 2021). Scalar."""
-    return torch.fft.rfft2(restored - original, norm="ortho").abs().mean()
+    """Mean modulus of the difference's orthonormal 2-D spectrum (Cho et al., MIMO-UNet, 2021), (N,)."""
+    return torch.fft.rfft2(restored - original, norm="ortho").abs().mean((1, 2, 3))
 
 
 def haar_distance(restored: Tensor, original: Tensor) -> Tensor:
-    """Mean absolute difference of the detail bands of two Haar levels, the finest ones together. Scalar."""
+    """Mean absolute difference of the detail bands of two Haar levels, the finest ones together, (N,)."""
     low, fine = haar_forward(restored - original)
     _, coarse = haar_forward(low)
-    return fine.abs().mean() + 0.5 * coarse.abs().mean()
+    return fine.abs().mean((1, 2, 3)) + 0.5 * coarse.abs().mean((1, 2, 3))
 
 
-def faithful_loss_t(restored: Tensor, batch: Batch) -> Tensor:
-    """Expert-T's first stage: Charbonnier and a twentieth of the spectrum's distance. Scalar."""
-    return charbonnier(restored, batch.original) + 0.05 * spectrum_distance(restored, batch.original)
+def pixel_loss_t(restored: Tensor, original: Tensor) -> Tensor:
+    """Expert-T's: Charbonnier and a twentieth of the spectrum's distance, (N,)."""
+    return charbonnier(restored, original) + 0.05 * spectrum_distance(restored, original)
 
 
-def faithful_loss_f(restored: Tensor, batch: Batch) -> Tensor:
-    """Expert-F's first stage: Charbonnier and a fifth of the Haar detail bands' distance. Scalar."""
-    return charbonnier(restored, batch.original) + 0.2 * haar_distance(restored, batch.original)
+def pixel_loss_f(restored: Tensor, original: Tensor) -> Tensor:
+    """Expert-F's: Charbonnier and a fifth of the Haar detail bands' distance, (N,)."""
+    return charbonnier(restored, original) + 0.2 * haar_distance(restored, original)
+
+
+@dataclass(frozen=True)
+class MeanLoss:
+    """The first stage: a pixel loss, averaged over the batch."""
+
+    pixels: PixelLoss
+
+    def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
+        """(N, 3, 4P, 4P) and its batch -> scalar."""
+        return self.pixels(restored, batch.original).mean()
 
 
 @dataclass(frozen=True)
 class Perception:
-    """The networks that the natural loss asks, all frozen and on the training's device."""
+    """The networks that the tuned losses ask, all frozen and on the training's device."""
 
     alex: Lpips
     vgg: Lpips
@@ -82,45 +100,67 @@ class Perception:
 
 
 @dataclass(frozen=True)
-class NaturalWeights:
-    """How much the natural loss's own terms count: LPIPS with AlexNet, with VGG-16, and SFace's distance."""
+class TunedWeights:
+    """How much the terms of a tuned loss count.
 
-    alex: float = 0.8
-    vgg: float = 0.15
-    identity: float = 0.8
+    Attributes:
+        pixels: of the pixel loss's logarithm.
+        alex, vgg: of LPIPS with AlexNet, and with VGG-16, squared.
+        identity: of SFace's distance and its square.
+    """
+
+    pixels: float
+    alex: float
+    vgg: float
+    identity: float
+
+
+FAITHFUL = TunedWeights(pixels=0.04, alex=0.15, vgg=0.0, identity=0.25)
+NATURAL = TunedWeights(pixels=0.03, alex=1.2, vgg=0.15, identity=2.0)
 
 
 @dataclass(frozen=True)
-class NaturalLoss:
-    """The second stage: the faithful loss, kept, and what people see.
+class TunedLoss:
+    """The later stages: the pixel loss, and what people see.
 
+    The pixel loss counts by its logarithm, so that a decibel is worth the same on a clean face as on a hard one.
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
-    Patches that hold a whole face are compared by SFace. A patch that is near its original is left to the faithful
-    loss; who somebody is counts at every distance, and more the farther it got.
+    Patches that hold a whole face are compared by SFace.
 
     Attributes:
-        faithful: the first stage's loss.
+        pixels: the first stage's loss.
         perception: the networks.
-        weights: of the terms that they give.
-        near: LPIPS (AlexNet) below which a patch is left alone.
+        weights: of the terms.
+        near: LPIPS (AlexNet) below which a patch is left alone: it looks right, and pixels are worth more.
         window: side of what VGG-16 sees, px of the original.
+        bfloat16: compute the classifiers in bfloat16, where the hardware is faster for it.
     """
 
-    faithful: Loss
+    pixels: PixelLoss
     perception: Perception
-    weights: NaturalWeights = NaturalWeights()
-    near: float = 0.16
+    weights: TunedWeights
+    near: float = 0.14
     window: int = 112
+    bfloat16: bool = False
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
+        total = self.weights.pixels * self.pixels(restored, batch.original).log().mean()
+        with torch.autocast(restored.device.type, torch.bfloat16, enabled=self.bfloat16):
+            if self.weights.alex > 0:
+                total = total + self.weights.alex * self._alex(restored, batch.original).float()
+            if self.weights.vgg > 0:
+                total = total + self.weights.vgg * self._vgg(restored, batch.original).float().square().mean()
+        if self.weights.identity > 0:
+            distance = identity_distances(restored, batch, self.perception.sface)
+            total = total + self.weights.identity * _mean(distance + distance.square())
+        return total
+
+    def _alex(self, restored: Tensor, original: Tensor) -> Tensor:
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
-        distances = self.perception.alex(restored[..., dy:, dx:], batch.original[..., dy:, dx:])
-        total = self.faithful(restored, batch) + self.weights.alex * functional.relu(distances - self.near).mean()
-        total = total + self.weights.vgg * self._vgg(restored, batch.original).square().mean()
-        strangeness = identity_distances(restored, batch, self.perception.sface)
-        return total + self.weights.identity * _mean(strangeness + strangeness.square())
+        distances = self.perception.alex(restored[..., dy:, dx:], original[..., dy:, dx:])
+        return functional.relu(distances - self.near).mean()
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
@@ -131,7 +171,10 @@ class NaturalLoss:
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
-    """1 - cosine of SFace's vectors of restored and original, (M,), for the M patches that hold a whole face.
+    """How far apart SFace's unit vectors of restored and original lie, (M,), for the M patches that hold a whole face.
+
+    The distance is sqrt(2 - 2 cosine), 0 to 2. Unlike the cosine it does not flatten out near the original, so a clean
+    face that loses a little of itself counts as well as a hard one that loses much.
 
     Half of the time, at random, the faces are averaged before they shrink to the recogniser's size, half of the time
     sampled: recognisers are used both ways, and who a face is must not depend on it.
@@ -144,7 +187,7 @@ def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
     with torch.no_grad():
         wanted = sface(align(batch.original[whole], points, averaged=averaged))
     found = sface(align(restored[whole], points, averaged=averaged))
-    return 1 - (found * wanted).sum(1)
+    return ((found - wanted).square().sum(1) + _IDENTITY_FLOOR).sqrt()
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -9,16 +9,17 @@ from flows.perception.sface import TEMPLATE_XY, SFace
 from flows.training.losses import (
     Batch,
     Loss,
-    NaturalLoss,
-    NaturalWeights,
+    MeanLoss,
     Perception,
-    faithful_loss_f,
-    faithful_loss_t,
+    TunedLoss,
+    TunedWeights,
     haar_distance,
     identity_distances,
+    pixel_loss_f,
+    pixel_loss_t,
 )
 
-BOTH = pytest.mark.parametrize("loss", [faithful_loss_t, faithful_loss_f])
+BOTH = pytest.mark.parametrize("loss", [MeanLoss(pixel_loss_t), MeanLoss(pixel_loss_f)])
 
 
 def batch_of(original: Tensor) -> Batch:
@@ -57,20 +58,49 @@ def small_perception() -> Perception:
     return Perception(Lpips(layers), Lpips(layers), recogniser)
 
 
-def test_the_natural_loss_is_least_at_the_truth_and_hears_every_term() -> None:
-    perception = small_perception()
+TERMS = ("pixels", "alex", "vgg", "identity")
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_a_tuned_loss_is_least_at_the_truth_and_hears_each_term(term: str) -> None:
     original = nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=16.0)
     batch = batch_of(original)._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY).repeat(2, 1, 1))
     restored = (original.flip(3) + 0.1 * torch.randn(2, 3, 128, 128)).requires_grad_()
-    costs = {}
-    for term in ("none", "alex", "vgg", "identity"):
-        weights = {"alex": 0.0, "vgg": 0.0, "identity": 0.0} | ({term: 10.0} if term != "none" else {})
-        loss = NaturalLoss(faithful_loss_t, perception, NaturalWeights(**weights))
-        assert float(loss(batch.original, batch)) < 0.002
-        costs[term] = float(loss(restored, batch).detach())
-    assert all(costs[term] > costs["none"] + 1e-3 for term in ("alex", "vgg", "identity"))
-    (gradient,) = torch.autograd.grad(NaturalLoss(faithful_loss_t, perception)(restored, batch), restored)
+    weights = TunedWeights(**dict.fromkeys(TERMS, 0.0) | {term: 1.0})
+    loss = TunedLoss(pixel_loss_t, small_perception(), weights, near=0.0)
+    cost = loss(restored, batch)
+    assert float(cost.detach()) > float(loss(batch.original, batch)) + 1e-3
+    (gradient,) = torch.autograd.grad(cost, restored)
     assert torch.isfinite(gradient).all()
+    assert gradient.abs().max() > 0
+
+
+def test_a_decibel_counts_the_same_on_a_clean_patch_and_on_a_hard_one() -> None:
+    loss = TunedLoss(pixel_loss_t, small_perception(), TunedWeights(pixels=1.0, alex=0.0, vgg=0.0, identity=0.0))
+    original = torch.full((1, 3, 32, 32), 0.5)
+    error = torch.rand(1, 3, 32, 32)
+    gained = [
+        float(
+            loss(original + strength * error, batch_of(original))
+            - loss(original + strength / 2 * error, batch_of(original))
+        )
+        for strength in (0.04, 0.4)
+    ]
+    assert gained[0] == pytest.approx(gained[1], rel=0.02)
+
+
+def test_the_identity_distance_is_that_of_unit_vectors_and_has_a_gradient_at_the_truth() -> None:
+    sface = small_perception().sface
+    batch = batch_of(torch.rand(1, 3, 128, 128))._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY)[None].clone())
+    other = batch.original.flip(2).requires_grad_()
+    (distance,) = identity_distances(other, batch, sface)
+    assert 0.05 < float(distance.detach()) < 2
+    same = batch.original.clone().requires_grad_()
+    (nothing,) = identity_distances(same, batch, sface)
+    nothing.backward()
+    assert float(nothing.detach()) == pytest.approx(0.01, abs=1e-6)
+    assert same.grad is not None
+    assert torch.isfinite(same.grad).all()
 
 
 def test_only_patches_that_hold_a_face_are_asked_who_it_is() -> None:

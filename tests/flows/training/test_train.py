@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from actors.experts.transformer import TransformerExpert
 from flows.perception.lpips import ALEXNET, Lpips
 from flows.perception.sface import SFace
-from flows.train import train
+from flows.train import Stage, train
 from flows.training.checkpoint import Progress, save_state
 from flows.training.loop import TrainingFiles
 from flows.training.losses import Perception
@@ -39,7 +39,7 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
     assert not out.with_suffix(".md").exists()
     assert all(f"\n- {kind}" in card for kind in ("Glasses", "Beards", "Profiles", "Occluded faces"))
     assert "Apache License 2.0" in card
-    assert f"TransformerExpert, {EXPERT_T_PARAMETERS:,} parameters, x4, faithful stage. 1 optimizer steps" in card
+    assert f"TransformerExpert, {EXPERT_T_PARAMETERS:,} parameters, x4, pixels stage. 1 optimizer steps" in card
     assert "| clean |" in card
     assert "| steps | 1 |" in card
 
@@ -63,6 +63,8 @@ def test_a_patch_that_windows_do_not_tile_is_refused(tmp_path: Path) -> None:
         ({"rate": float("nan")}, "--rate is nan"),
         ({"validation_faces": 0}, "--validation-faces is 0"),
         ({"adversary": -1.0}, "--adversary is -1"),
+        ({"stage": "natural", "vgg": -1.0}, "--vgg is -1; it must be at least 0"),
+        ({"identity": 1.0}, "--identity weighs a term of --stage faithful and natural; --stage is pixels"),
         ({"device": "cuda:99"}, "--device cuda:99: torch cannot use it here"),
         ({"device": "abacus"}, "--device abacus: torch cannot use it here"),
     ],
@@ -103,22 +105,23 @@ def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
         train("t", tmp_path, tmp_path / "expert_t.safetensors")
 
 
-def test_the_natural_stage_begins_with_faithful_weights_and_measures_what_people_see(
-    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("stage", ["faithful", "natural"])
+def test_a_later_stage_begins_with_faithful_weights_and_measures_what_people_see(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
 ) -> None:
     """The networks of the loss have random weights here: the published ones do not ship."""
     recogniser = SFace(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)))
     perception = Perception(Lpips(ALEXNET), Lpips(ALEXNET), recogniser)
     monkeypatch.setattr("flows.train.load_perception", lambda device: perception)
     begin = find_weights("expert_t_faithful").path
-    out = tmp_path / "expert_t_natural.safetensors"
+    out = tmp_path / "tuned.safetensors"
     again = {"cache": tmp_path / "cache", "batch": 1, "patch": 32, "adversary": 0.1, "validation_faces": 1}
-    scores = train("t", portraits_folder, out, "natural", steps=1, **again)
+    scores = train("t", portraits_folder, out, stage, steps=1, **again)
     assert all(score.expert["lpips"] > 0 for score in scores)
     before, after = load_file(begin), load_file(out)
     moved = max(float((after[name] - before[name]).abs().max()) for name in before)
     assert 0 < moved < 0.01
-    train("t", portraits_folder, out, "natural", steps=2, **again)
+    train("t", portraits_folder, out, stage, steps=2, **again)
     with TrainingFiles.beside(out).curve.open() as lines:
         rows = list(csv.DictReader(lines))
     assert [row["step"] for row in rows] == ["1"] * 3 + ["2"] * 3
