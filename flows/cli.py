@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -137,14 +138,19 @@ def evaluate(context: typer.Context) -> None:
     """Measure the experts on faces whose originals are known. `facemill eval --help` lists its options."""
     from flows.evaluate import evaluate as run
 
-    _forward(context, run, "Restore degraded faces whose originals are known, and compare.")
+    _forward(context, run)
 
 
-def _forward(context: typer.Context, run: Callable[..., object], help_text: str | None = None) -> None:
-    """Let a function read the rest of the command line by its own signature; its docstring is the help by default."""
+def _forward(context: typer.Context, run: Callable[..., object]) -> None:
+    """Let a function read the rest of the command line by its own signature; its docstring is the help."""
     command = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
-    command.command(help=help_text)(run)
+    command.command(help=_for_a_person(inspect.getdoc(run) or ""))(run)
     command(args=context.args, prog_name=f"facemill {context.info_name}")
+
+
+def _for_a_person(docstring: str) -> str:
+    """What a docstring says before its sections for programmers, without markup."""
+    return docstring.partition("\n\nRaises:")[0].replace("``", "")
 
 
 def main() -> None:

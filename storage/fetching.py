@@ -11,8 +11,10 @@ Nothing that is fetched is imported, built or run, and of an archive only the on
 
 from __future__ import annotations
 
+import shutil
 import tarfile
 import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -38,6 +40,11 @@ MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""
 
 
+_DRAFTS = ".fetching-"
+_ABANDONED_SECONDS = 24 * 3600
+"""No transfer takes a day: a draft that nothing was added to for as long was left by a crash."""
+
+
 def no_progress(done: int, total: int | None) -> None:
     """Ignores how far a transfer is."""
 
@@ -61,8 +68,9 @@ def fetch_weights(entry: WeightsEntry, on_bytes: OnBytes = no_progress, *, schem
     reasons = []
     try:
         entry.path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(entry.path.parent)
         for source in entry.sources:
-            with tempfile.TemporaryDirectory(dir=entry.path.parent, prefix=".fetching-") as folder:
+            with tempfile.TemporaryDirectory(dir=entry.path.parent, prefix=_DRAFTS) as folder:
                 draft = Path(folder) / "draft"
                 try:
                     _fetch(source, draft, Path(folder), entry, on_bytes, schemes)
@@ -79,6 +87,13 @@ def fetch_weights(entry: WeightsEntry, on_bytes: OnBytes = no_progress, *, schem
             f"{entry.name}: {place} does not take it ({error}); set FACEMILL_WEIGHTS to a folder"
         ) from error
     raise WeightsError(f"{entry.name}: no source gave it: {'; '.join(reasons)}")
+
+
+def _remove_abandoned(place: Path) -> None:
+    """Remove the drafts that crashes left; those of transfers that may be running stay."""
+    for folder in place.glob(f"{_DRAFTS}*"):
+        if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _ABANDONED_SECONDS:
+            shutil.rmtree(folder)
 
 
 def _is_here(entry: WeightsEntry) -> bool:

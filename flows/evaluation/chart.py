@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from xml.sax.saxutils import escape
 
 from flows.evaluation.calibration import Calibration
+from flows.svg import document, polyline, text
 
 _WIDTH, _HEIGHT = 720, 380
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 60
@@ -23,7 +23,7 @@ def calibration_chart(found: Calibration, current: float) -> str:
     low, high = min(scores), max(scores)
     margin = 0.08 * max(high - low, 1e-6)
     axes = _Axes(max(2.0, found.points[-1].q_low), low - margin, high + margin)
-    curve = " ".join(f"{axes.x(point.q_low):.1f},{axes.y(point.mean.score):.1f}" for point in found.points)
+    curve = [(axes.x(point.q_low), axes.y(point.mean.score)) for point in found.points]
     left, right = (axes.x(q) for q in found.likely)
     parts = [
         f'<rect x="{left:.1f}" y="{_TOP}" width="{max(1.0, right - left):.1f}" height="{_HEIGHT - _TOP - _BOTTOM}" '
@@ -32,26 +32,21 @@ def calibration_chart(found: Calibration, current: float) -> str:
         _level(axes, found.always_t.mean.score, "all to Expert-T", at_left=True),
         _level(axes, found.always_f.mean.score, "all to Expert-F"),
         _level(axes, found.ideal.score, "each to the better one"),
-        f'<polyline points="{curve}" fill="none" stroke="#0b62a4" stroke-width="2"/>',
+        polyline(curve, colour="#0b62a4"),
         _upright(axes, found.best.q_low, f"best {found.best.q_low:g}", "#0b62a4"),
         _upright(axes, current, f"now {current:g}", "#999"),
-        _text(
+        text(
             _LEFT,
             22,
             f"Routed result over q_low, {found.faces} degraded faces (band: the best bound of other draws)",
             size=14,
         ),
-        _text(_WIDTH / 2, _HEIGHT - 12, "q_low: variance of the Laplacian of the degraded face", anchor="middle"),
+        text(_WIDTH / 2, _HEIGHT - 12, "q_low: variance of the Laplacian of the degraded face", anchor="middle"),
         f'<g transform="translate(16 {_HEIGHT / 2}) rotate(-90)">'
-        + _text(0, 0, "mean gain over bicubic (std. deviations)", anchor="middle")
+        + text(0, 0, "mean gain over bicubic (std. deviations)", anchor="middle")
         + "</g>",
     ]
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'font-family="sans-serif"><rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>'
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    return document(_WIDTH, _HEIGHT, parts)
 
 
 class _Axes:
@@ -77,11 +72,11 @@ class _Axes:
         for decade in range(math.floor(self._span) + 1):
             at = self.x(10.0**decade)
             lines.append(f'<path d="M{at:.1f} {floor}v5" stroke="#444"/>')
-            lines.append(_text(at, floor + 18, f"{10**decade}", anchor="middle"))
+            lines.append(text(at, floor + 18, f"{10**decade}", anchor="middle"))
         for fifth in range(6):
             score = self._low + fifth / 5 * (self._high - self._low)
             lines.append(f'<path d="M{_LEFT - 5} {self.y(score):.1f}h5" stroke="#444"/>')
-            lines.append(_text(_LEFT - 8, self.y(score) + 4, f"{score:.2f}", anchor="end"))
+            lines.append(text(_LEFT - 8, self.y(score) + 4, f"{score:.2f}", anchor="end"))
         return lines
 
 
@@ -90,16 +85,11 @@ def _level(axes: _Axes, score: float, label: str, *, at_left: bool = False) -> s
     at = axes.y(score)
     line = f'<path d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}" stroke="#888" stroke-dasharray="4 4"/>'
     if at_left:
-        return line + _text(_LEFT + 6, at - 4, label, size=11)
-    return line + _text(_WIDTH - _RIGHT, at - 4, label, anchor="end", size=11)
+        return line + text(_LEFT + 6, at - 4, label, size=11)
+    return line + text(_WIDTH - _RIGHT, at - 4, label, anchor="end", size=11)
 
 
 def _upright(axes: _Axes, q_low: float, label: str, colour: str) -> str:
     at = axes.x(q_low)
     line = f'<path d="M{at:.1f} {_TOP}V{_HEIGHT - _BOTTOM}" stroke="{colour}" stroke-dasharray="2 3"/>'
-    return line + _text(at, _HEIGHT - _BOTTOM + 34, label, anchor="middle", colour=colour)
-
-
-def _text(x: float, y: float, words: str, *, anchor: str = "start", size: int = 12, colour: str = "#222") -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} font-size="{size}" fill="{colour}">{escape(words)}</text>'
+    return line + text(at, _HEIGHT - _BOTTOM + 34, label, anchor="middle", colour=colour)

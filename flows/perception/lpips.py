@@ -120,7 +120,10 @@ def load_lpips(network: LpipsNetwork, path: Path) -> Lpips:
     """
     parts = _read_arrays(path)
     model = Lpips(_LAYERS[network])
+    expected = {_NAMES[network], *(f"NetLinLayer_{number}" for number in range(len(model.channel_weights)))}
     try:
+        _require(set(parts), expected)
+        _require(set(parts[_NAMES[network]]), {f"Conv_{number}" for number in range(len(model.convolutions))})
         classifier = parts[_NAMES[network]]
         with torch.no_grad():
             for number, convolution in enumerate(model.convolutions):
@@ -135,6 +138,16 @@ def load_lpips(network: LpipsNetwork, path: Path) -> Lpips:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(f"{path}: does not hold LPIPS with {network} ({error}); fetch it again") from error
     return model.to(memory_format=torch.channels_last)
+
+
+def _require(found: set[str], expected: set[str]) -> None:
+    """A file with a key too many is another network's, as is one that lacks a key.
+
+    Raises:
+        ValueError: the sets differ.
+    """
+    if found != expected:
+        raise ValueError(f"missing {sorted(expected - found)}, unexpected {sorted(found - expected)}")
 
 
 class _ArraysOnly(pickle.Unpickler):

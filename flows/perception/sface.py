@@ -59,6 +59,7 @@ def load_sface(path: Path) -> SFace:
         tensors = {
             tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer
         }
+        unused = set(tensors)
         layers: list[nn.Module] = []
         last, flat = graph.input[0].name, False
         for node in graph.node:
@@ -66,9 +67,12 @@ def load_sface(path: Path) -> SFace:
                 raise ValueError(f"{node.op_type} does not follow the node before it")
             options = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
             constants = [tensors[name] for name in node.input[1:]]
+            unused -= set(node.input)
             flat = flat or node.op_type == "Flatten"
             layers += _layer(node.op_type, constants, options, flat=flat)
             last = node.output[0]
+        if unused:
+            raise ValueError(f"no node uses its tensors {sorted(unused)[:3]}")
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except Exception as error:  # a parser's and a builder's many ways to say that this is another file

@@ -126,3 +126,17 @@ def test_an_empty_folder_among_good_sources_is_not_passed_over(
     (tmp_path / "empty").mkdir()
     told = refused(capsys, monkeypatch, "restore", source, tmp_path / "empty", "--out", tmp_path / "out")
     assert told.startswith(f"facemill: no video found in {tmp_path / 'empty'}")
+
+
+@pytest.mark.parametrize("command", ["train", "eval"])
+def test_help_is_for_a_person(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["facemill", command, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "--data" in printed
+    assert "Raises" not in printed
+    assert "``" not in printed

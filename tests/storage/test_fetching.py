@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tarfile
 import threading
 import zipfile
@@ -120,6 +121,19 @@ def test_a_damaged_file_is_fetched_anew(server: Server, entry: WeightsEntry) -> 
     entry.path.parent.mkdir()
     entry.path.write_bytes(CONTENT[:-1])
     assert fetch(entry, Source(url=server.serve("/file", CONTENT))).read_bytes() == CONTENT
+
+
+def test_drafts_that_a_crash_left_go_and_those_of_a_running_transfer_stay(server: Server, entry: WeightsEntry) -> None:
+    entry.path.parent.mkdir()
+    abandoned, running = (entry.path.parent / name for name in (".fetching-old", ".fetching-new"))
+    for folder in (abandoned, running):
+        folder.mkdir()
+        (folder / "draft").write_bytes(CONTENT)
+    for path in (abandoned / "draft", abandoned, running):
+        os.utime(path, (0, 0))  # a folder's own time does not move while its draft grows
+    fetch(entry, Source(url=server.serve("/file", CONTENT)))
+    assert not abandoned.exists()
+    assert (running / "draft").exists()
 
 
 def test_the_next_source_is_tried_and_the_order_kept(server: Server, entry: WeightsEntry) -> None:

@@ -116,3 +116,9 @@ def test_a_truncated_file_and_vgg_for_alex_are_refused(tmp_path: Path) -> None:
     whole.write_bytes(whole.read_bytes()[:-1000])
     with pytest.raises(WeightsError, match="not a whole file"):
         load_lpips("alex", whole)
+
+
+@pytest.mark.parametrize("extra", [{"NetLinLayer_5": {}}, {"head": {}}])
+def test_a_key_too_many_is_refused(tmp_path: Path, extra: dict[str, Any]) -> None:
+    with pytest.raises(WeightsError, match=rf"unexpected \['{next(iter(extra))}'\]"):
+        load_lpips("alex", alexnet_file(tmp_path / "alex.ckpt", **extra))

@@ -74,6 +74,11 @@ def test_the_network_read_from_onnx_computes_what_opencv_computes(tmp_path: Path
 def test_another_network_a_broken_file_and_no_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="a node Softmax"):
         load_sface(small_sface(tmp_path / "other.onnx", extra="Softmax"))
+    spare = onnx.load(str(small_sface(tmp_path / "spare.onnx")))
+    spare.graph.initializer.append(numpy_helper.from_array(np.zeros(3, np.float32), "spare"))
+    onnx.save(spare, str(tmp_path / "spare.onnx"))
+    with pytest.raises(WeightsError, match=r"no node uses its tensors \['spare'\]"):
+        load_sface(tmp_path / "spare.onnx")
     whole = small_sface(tmp_path / "cut.onnx")
     whole.write_bytes(whole.read_bytes()[:5000])
     with pytest.raises(WeightsError, match="is not SFace"):
