@@ -14,7 +14,7 @@ IMPORT_NAMES = {"PyAV": "av", "OpenCV": "cv2", "NumPy": "numpy"}
 
 def test_importing_the_training_needs_the_packages_that_the_docs_name_and_no_more() -> None:
     text = " ".join((ROOT / "docs" / "training.md").read_text().split())
-    (listed,) = re.findall(r"It needs ([^;]*?) and, for the natural stage, onnx", text)
+    (listed,) = re.findall(r"It needs ([^;]*?) and, for the later stages, onnx", text)
     named = {IMPORT_NAMES.get(name, name) for name in listed.split(", ")}
     assert _packages(["flows.train", "flows.training.pack"]) == named
 
