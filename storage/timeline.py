@@ -123,8 +123,8 @@ class Clock:
 
         None when the clock was set anew: nothing in the stream tells how far the two stretches are apart.
         """
-        now = packet.dts if packet.dts is not None else packet.pts
-        if now is None:
+        now = packet.dts
+        if now is None:  # its pts tells nothing: Matroska's first packets have only that, seconds ahead of the next dts
             return 0
         last, self.last = self.last, now
         if last is None:
