@@ -17,8 +17,6 @@ from pathlib import Path
 from typing import IO
 
 import av
-import ffmpeg
-import imageio_ffmpeg
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
@@ -184,21 +182,13 @@ class _JoinedPackets:
                     yield packet
 
 
-def _with_rotation(segment: Path, rotation: int, scratch: Path) -> Path:
-    """A segment whose track header says how a player must turn the picture; the segment itself when it need not."""
-    if rotation == 0:
-        return segment
-    turned = scratch / "turned.mp4"
-    stream = ffmpeg.input(str(segment), **{"display_rotation:v:0": rotation})
-    try:
-        ffmpeg.output(stream, str(turned), c="copy").overwrite_output().run(
-            cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True
-        )
-    except ffmpeg.Error as error:
-        raise MediaError(
-            f"{segment.name}: the rotation tag cannot be written ({error.stderr.decode()[-200:]})"
-        ) from error
-    return turned
+def _tagged(segment: Path, tags: PictureTags, scaled: tuple[Fraction, Fraction], scratch: Path) -> Path:
+    """A segment that says of its picture what the container can say; the segment itself when that is nothing."""
+    with av.open(str(segment)) as container:
+        stream = container.streams.video[0]
+        size = (stream.width, stream.height)
+    boxes = picture_boxes(tags, scaled_cropping(tags.cropping, *scaled), size)
+    return with_boxes(segment, boxes, scratch / "tagged.mp4")
 
 
 def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputContainer) -> dict[str, str]:

@@ -10,6 +10,7 @@ from av.video.format import VideoFormat
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from storage.errors import SourceError
+from storage.picture_tags import FieldOrder
 from storage.probe import VideoProbe
 
 Codec = Literal["h264", "hevc"]
@@ -38,7 +39,7 @@ class EncodeSettings(BaseModel):
 
 
 class SizeSettings(BaseModel):
-    """Size of the result: a factor, or exact pixels."""
+    """What the result's frames are: a factor of the source's size, or exact pixels; interlaced or not."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,6 +47,8 @@ class SizeSettings(BaseModel):
     size: str | None = Field(None, pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$")
     """`WxH` in pixels of the coded frame; overrides `scale`. The sample aspect ratio changes so that the picture
     keeps its shape."""
+    deinterlace: bool = False
+    """Make one full frame of the two fields of each interlaced frame; otherwise both are kept, scaled apart."""
 
     @field_validator("scale", mode="before")
     @classmethod
@@ -62,6 +65,13 @@ class OutputPicture:
     pix_fmt: str
     """FFmpeg's name; planar YUV or grey, of the source's own depth and subsampling where the codec has it."""
     sample_aspect_ratio: Fraction
+    field_order: FieldOrder = "progressive"
+    """Of the frames handed over: an interlaced source's own, unless it was deinterlaced."""
+
+    @property
+    def bits(self) -> int:
+        """Bits a sample."""
+        return VideoFormat(self.pix_fmt).components[0].bits
 
     @property
     def log2_chroma(self) -> tuple[int, int]:
@@ -69,8 +79,10 @@ class OutputPicture:
         return chroma_subsampling(self.pix_fmt)
 
 
-def output_picture(probe: VideoProbe, size: SizeSettings) -> OutputPicture:
-    """Size, pixel format and sample aspect ratio of the result for a source.
+def output_picture(probe: VideoProbe, size: SizeSettings, codec: Codec = "h264") -> OutputPicture:
+    """Size, pixel format, sample aspect ratio and field order of the result for a source.
+
+    The codec decides the depth only, which no geometry depends on.
 
     Raises:
         SourceError: the result would be larger than the codec takes.
@@ -80,8 +92,13 @@ def output_picture(probe: VideoProbe, size: SizeSettings) -> OutputPicture:
     else:
         width, height = (int(side) for side in size.size.split("x"))
     shape = Fraction(probe.width * height, probe.height * width)
+    field_order: FieldOrder = "progressive" if size.deinterlace else probe.tags.field_order
     picture = OutputPicture(
-        width, height, _working_pix_fmt(probe.pix_fmt, width, height), probe.sample_aspect_ratio * shape
+        width,
+        height,
+        _working_pix_fmt(probe.pix_fmt, width, height, codec, interlaced=field_order != "progressive"),
+        probe.sample_aspect_ratio * shape,
+        field_order,
     )
     require_encodable(picture, "choose a smaller --scale")
     return picture
@@ -95,24 +112,49 @@ def require_encodable(picture: OutputPicture, advice: str) -> None:
         )
 
 
-def _working_pix_fmt(source: str, width: int, height: int) -> str:
-    """The planar format nearest to `source` that x264 and x265 encode at this size.
+_DEEPEST = {"h264": 10, "hevc": 12}
+"""Bits a sample that the encoders take."""
 
-    4:2:0 and 4:2:2 need even sides: an odd one is written as 4:4:4. RGB and palette sources become 4:2:0, which every
-    player shows. More than 8 bits become 10.
+
+def _working_pix_fmt(source: str, width: int, height: int, codec: Codec, *, interlaced: bool) -> str:
+    """The planar format nearest to `source` that the codec's encoder takes at this size.
+
+    4:2:0 and 4:2:2 need even sides: an odd one is written as 4:4:4. Fields in 4:2:0 need a height of whole fours: else
+    4:2:2. RGB and palette sources become 4:2:0, which every player shows. Odd depths go to the next that there is.
     """
     described = VideoFormat(source)
-    deep = "10le" if max(component.bits for component in described.components) > 8 and not described.is_rgb else ""
-    if source.startswith("gray"):
+    deep = _depth_suffix(max(component.bits for component in described.components), codec)
+    if source.startswith(("gray", "ya")):
         return f"gray{deep}"
     across, down = chroma_subsampling(source)
     layout = {(1, 1): "420", (1, 0): "422", (0, 0): "444"}.get((across, down), "444")
     if described.is_rgb or source.startswith(("pal", "mono")):
         layout = "420"
+    if interlaced and layout == "420" and height % 4:
+        layout = "422"
     if (layout == "420" and (width % 2 or height % 2)) or (layout == "422" and width % 2):
         layout = "444"
     full_range = "j" if source.startswith("yuvj") and not deep else ""
     return f"yuv{full_range}{layout}p{deep}"
+
+
+def _depth_suffix(bits: int, codec: Codec) -> str:
+    depth = next((depth for depth in (8, 10, 12) if depth >= bits), 12)
+    depth = min(depth, _DEEPEST[codec])
+    return "" if depth == 8 else f"{depth}le"
+
+
+def lost_in_format(source: str, picture: OutputPicture) -> list[str]:
+    """What a picture in the format `source` has and the result's format has not, in words."""
+    described, told = VideoFormat(source), []
+    if any(component.is_alpha for component in described.components):
+        told.append("transparency")
+    bits = max(component.bits for component in described.components)
+    if bits > picture.bits:
+        told.append(f"{bits} bits a sample (the result has {picture.bits})")
+    if described.is_rgb or source.startswith("pal"):
+        told.append(f"RGB samples (the result is {picture.pix_fmt})")
+    return told
 
 
 def chroma_subsampling(pix_fmt: str) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 
 from storage.errors import SourceError
+from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
 from storage.scanning import is_counted, measured_reorder, scan_packets
 from storage.store import Store, storage_errors_as
 from storage.timeline import Timeline
@@ -56,7 +57,7 @@ class VideoProbe:
     duration: int | None
     """Ticks that the packets span; None when they do not tell. Never relied on for the last frame."""
     rotation: int
-    """Degrees counter-clockwise that a player turns the frame: 0, 90, -90 or 180."""
+    """Degrees counter-clockwise that a player turns the frame, mirroring aside: 0, 90, -90 or 180."""
     sample_aspect_ratio: Fraction
     color_range: int
     """AVColorRange: 1 limited, 2 full. Unspecified and RGB are limited, as players and encoders take them."""
@@ -68,6 +69,8 @@ class VideoProbe:
     """Everything to be carried over; not MP4's chapter track, which the muxer writes anew from the chapters."""
     timeline: Timeline = field(default_factory=Timeline)
     """How its frames come by their pts."""
+    tags: PictureTags = field(default_factory=PictureTags)
+    """What else the picture says about itself."""
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -128,6 +131,7 @@ def probe_video(url: str, store: Store) -> VideoProbe:
         raise SourceError(f"{url}: the file is empty (0 bytes). Copy it again from where it came")
     with store.open_media(url) as media:
         with _opened(media, url) as (container, stream):
+            crop_exactly(stream)
             frame = _first_frame(container, stream, url)
             probe = _describe(container, stream, frame, url)
             counted = frame.pts is None or is_counted(container, stream)
@@ -172,6 +176,7 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
     rate = stream.guessed_rate or stream.average_rate or _FALLBACK_RATE
     context = stream.codec_context
     full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
+    tags = read_picture_tags(container, stream, frame)
     return VideoProbe(
         container=container.format.name,
         codec=context.name,
@@ -183,7 +188,7 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
         frame_ticks=1 / (rate * time_base),
         first_pts=frame.pts or 0,
         duration=None,
-        rotation=frame.rotation,
+        rotation=tags.rotation,
         sample_aspect_ratio=stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1),
         color_range=int(ColorRange.JPEG if full_range and not frame.format.is_rgb else ColorRange.MPEG),
         colorspace=int(frame.colorspace),
@@ -194,6 +199,7 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
             for other in container.streams
             if other.index != stream.index and not is_chapter_track(other, container)
         ),
+        tags=tags,
     )
 
 

@@ -28,6 +28,7 @@ from av.video.stream import VideoStream
 
 from storage.catalogue import Source
 from storage.errors import SourceError
+from storage.picture_tags import crop_exactly
 from storage.probe import VideoProbe, open_container
 from storage.scanning import counted_stamp
 from storage.shards import PtsRange, Shard
@@ -155,6 +156,7 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
             f"{shard.source.url}: stream {index} is not the video that was probed. "
             "The file changed while the job ran: run the same command again"
         )
+    crop_exactly(stream)
     stream.thread_type = "AUTO"
     stream.codec_context.thread_count = threads
     return stream

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,17 +16,30 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.container import OutputContainer
+from av.filter import Graph
 from av.packet import Packet
+from av.sidedata.sidedata import Type as SideDataKind
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from storage.encoding import EncodeSettings, OutputPicture
 from storage.errors import MediaError
+from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import VideoProbe
 
 _UNSPECIFIED = 2
 """Value of every H.273 colour code that says nothing."""
+
+_ENCODERS_OF_SOURCES = (
+    bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef"),  # x264
+    bytes.fromhex("2ca2de09b51747dbbb55a4fe7fc2fc4e"),  # x265
+)
+"""UUIDs of the user data in which encoders describe themselves: untrue of the result, which has its own."""
+
+_X264_FRAME_PACKING = {(4, 0): 0, (7, 0): 1, (6, 0): 2, (1, 0): 3, (2, 0): 4, (3, 0): 5}
+"""(AVStereo3DType, flags) -> frame packing arrangement of H.264."""
 
 
 def pts_digest(all_pts: Iterable[int]) -> str:
@@ -73,6 +87,7 @@ class SegmentWriter:
         self._packets: list[Packet] = []
         self._container: OutputContainer | None = None
         self._stream: VideoStream | None = None
+        self._graphs: dict[tuple[str, ...], Graph] = {}
 
     def __enter__(self) -> SegmentWriter:
         return self
@@ -95,10 +110,32 @@ class SegmentWriter:
         """
         _, stream = self._open()
         assert frame.pts is not None
+        frame = self._with_true_side_data(frame)
         frame.time_base = self._probe.time_base
+        assert frame.pts is not None
         frame.pict_type = PictureType.NONE  # a decoded frame's own type would force the encoder's choice
         self._pts.append(frame.pts)
         self._packets += stream.encode(frame)
+
+    def _with_true_side_data(self, frame: VideoFrame) -> VideoFrame:
+        """The frame with its field order as the encoder reads it, and without another encoder's words about itself."""
+        wanted = []
+        if self._picture.field_order != "progressive":
+            wanted.append("setfield=tff" if self._picture.field_order == "top first" else "setfield=bff")
+        if any(
+            data.type == SideDataKind.SEI_UNREGISTERED and bytes(data)[:16] in _ENCODERS_OF_SOURCES
+            for data in frame.side_data
+        ):
+            wanted.append("sidedata=mode=delete:type=SEI_UNREGISTERED")
+        if not wanted:
+            return frame
+        graph = self._graphs.setdefault(tuple(wanted), Graph())
+        if not graph.configured:
+            _configure(graph, frame, wanted)
+        graph.vpush(frame)
+        passed = graph.vpull()
+        passed.pts = frame.pts
+        return passed
 
     def _mux(self, container: OutputContainer) -> None:
         # libx265 leaves dts unset when it is given fewer frames than it reorders, so none of an encoder's is used.
@@ -161,17 +198,65 @@ class SegmentWriter:
         if probe.color_trc != _UNSPECIFIED:
             context.color_trc = probe.color_trc
         context.thread_count = self._threads
+        if picture.field_order != "progressive":
+            context.field_order = TOP_FIELD_FIRST if picture.field_order == "top first" else BOTTOM_FIELD_FIRST
+            if codes_fields(picture, self._settings):
+                context.flags |= Flags.interlaced_dct | Flags.interlaced_me
         if self._settings.codec == "hevc":
             context.codec_tag = "hvc1"  # the tag that Apple's players ask for
         return stream
 
     def _encoder_options(self) -> dict[str, str]:
-        options = {"crf": f"{self._settings.crf:g}", "preset": self._settings.preset}
+        tags = self._probe.tags
+        options = {
+            "crf": f"{self._settings.crf:g}",
+            "preset": self._settings.preset,
+            "udu_sei": "1",  # cameras keep readings in user data
+        }
+        if tags.chroma_location and self._picture.log2_chroma == (1, 1):
+            options["chroma_sample_location"] = tags.chroma_location
         if self._settings.codec == "hevc":
             # info=0: x265 would write its thread count and CPU into the decoder configuration, and segments of two
             # machines would not join.
-            options["x265-params"] = f"log-level=error:info=0:no-open-gop=1:pools={self._threads}"
+            own = ["log-level=error", "info=0", "no-open-gop=1", f"pools={self._threads}"]
+            options["x265-params"] = ":".join([*own, *self._hdr_parameters("master-display", "max-cll")])
+            return options
+        own = self._hdr_parameters("mastering-display", "cll")
+        packing = _X264_FRAME_PACKING.get(struct.unpack_from("=2i", tags.stereo_3d)) if tags.stereo_3d else None
+        if packing is not None:
+            own.append(f"frame-packing={packing}")
+        if own:
+            options["x264-params"] = ":".join(own)
         return options
+
+    def _hdr_parameters(self, mastering: str, light: str) -> list[str]:
+        """Static HDR metadata as parameters of an encoder, by the names it has for them."""
+        tags, told = self._probe.tags, []
+        if tags.mastering_display:
+            red, green, blue = ("({},{})".format(*point) for point in tags.mastering_display.primaries)
+            white = "({},{})".format(*tags.mastering_display.white_point)
+            luminance = "({},{})".format(*tags.mastering_display.luminance)
+            told.append(f"{mastering}=G{green}B{blue}R{red}WP{white}L{luminance}")
+        if tags.content_light:
+            told.append(f"{light}={tags.content_light[0]},{tags.content_light[1]}")
+        return told
+
+
+def codes_fields(picture: OutputPicture, settings: EncodeSettings) -> bool:
+    """Whether the encoder can code a picture's two fields as such.
+
+    x265 only takes fields as frames of their own, with a timestamp each; x264 only an even number of lines.
+    """
+    return picture.field_order != "progressive" and settings.codec == "h264" and picture.height % 2 == 0
+
+
+def _configure(graph: Graph, frame: VideoFrame, filters: Sequence[str]) -> None:
+    """Make `graph` a chain of `filters`, written as FFmpeg writes them, for frames such as this."""
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    chain = [graph.add(*each.split("=", 1)) for each in filters]
+    graph.link_nodes(source, *chain, graph.add("buffersink")).configure()
 
 
 def decoding_times(pts: Sequence[int] | np.ndarray, frame_ticks: Fraction) -> np.ndarray:
