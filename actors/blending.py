@@ -46,13 +46,14 @@ def _laplacian_modes(count: int) -> np.ndarray:
     return (2 - 2 * np.cos(np.pi * np.arange(1, count + 1) / (count + 1))).astype(np.float32)
 
 
-def seamless_clone(background: np.ndarray, patch: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def seamless_clone(background: np.ndarray, patch: np.ndarray, mask: np.ndarray, *, bits: int = 8) -> np.ndarray:
     """One plane of a frame with a patch cloned into it.
 
     Args:
         background: (H, W) the frame's plane inside the patch's rectangle, uint8 or uint16.
         patch: (H, W) of the same type.
         mask: (H, W) float32, 0 where the background stays to the bit, 1 where the patch's gradients rule.
+        bits: a sample's; values end at 2**bits - 1.
 
     Returns:
         (H, W) of the background's type; equal to it wherever the mask is 0.
@@ -61,7 +62,7 @@ def seamless_clone(background: np.ndarray, patch: np.ndarray, mask: np.ndarray) 
     above = patch.astype(np.float32)
     cloned = above + harmonic_membrane(below - above)
     mixed = below + mask * (cloned - below)
-    return np.clip(np.rint(mixed), 0, np.iinfo(background.dtype).max).astype(background.dtype)
+    return np.clip(np.rint(mixed), 0, (1 << bits) - 1).astype(background.dtype)
 
 
 def face_mask(rect: Rect, box: Box, step: tuple[int, int] = (1, 1)) -> np.ndarray:
@@ -99,6 +100,8 @@ def blend_patch(
     rect: Rect,
     box: Box,
     chroma_step: tuple[int, int],
+    *,
+    bits: int = 8,
 ) -> None:
     """Clone a patch into a frame's planes, in place.
 
@@ -108,10 +111,11 @@ def blend_patch(
         rect: the patch's rectangle in luma pixels, its corner on a chroma sample.
         box: the face's box in luma pixels.
         chroma_step: luma pixels per chroma sample, (across, down).
+        bits: a sample's.
     """
     for number, (plane, patch) in enumerate(zip(planes, patch_planes, strict=True)):
         across, down = (1, 1) if number == 0 else chroma_step
         rows = slice(rect.y0 // down, -(-rect.y1 // down))
         columns = slice(rect.x0 // across, -(-rect.x1 // across))
         mask = face_mask(rect, box, (across, down))
-        plane[rows, columns] = seamless_clone(plane[rows, columns], patch, mask)
+        plane[rows, columns] = seamless_clone(plane[rows, columns], patch, mask, bits=bits)

@@ -25,15 +25,6 @@ def compared_picture(picture: OutputPicture, rotation: int) -> OutputPicture:
     return replace(picture, width=width, height=height)
 
 
-def copy_frame(frame: VideoFrame) -> VideoFrame:
-    """A frame of its own memory with the same picture and time."""
-    copied = VideoFrame(frame.width, frame.height, frame.format.name)
-    for target, source in zip(plane_views(copied), plane_views(frame), strict=True):
-        target[:] = source
-    copied.pts, copied.time_base, copied.duration = frame.pts, frame.time_base, frame.duration
-    return copied
-
-
 def side_by_side(baseline: VideoFrame, result: VideoFrame, picture: OutputPicture, rotation: int) -> VideoFrame:
     """One frame of `compared_picture`: to a viewer the baseline is on the left, the result on the right.
 
@@ -49,29 +40,28 @@ def side_by_side(baseline: VideoFrame, result: VideoFrame, picture: OutputPictur
         upright = np.empty(np.rot90(plane, turns).shape, plane.dtype)
         upright[:, : left.shape[1]] = left
         upright[:, upright.shape[1] - right.shape[1] :] = right
-        upright[:, left.shape[1] : upright.shape[1] - right.shape[1]] = _divider_level(plane.dtype, number)
+        upright[:, left.shape[1] : upright.shape[1] - right.shape[1]] = _divider_level(picture.bits, number)
         if number == 0:
-            _write(upright, "baseline", 0)
-            _write(upright, "facemill", upright.shape[1] - right.shape[1])
+            _write(upright, "baseline", 0, picture.bits)
+            _write(upright, "facemill", upright.shape[1] - right.shape[1], picture.bits)
         plane[:] = np.rot90(upright, -turns)
     frame.pts, frame.time_base, frame.duration = result.pts, result.time_base, result.duration
     return frame
 
 
-def _divider_level(dtype: np.dtype, plane: int) -> int:
-    """White in the luma plane 0, no colour in the chroma planes; 16-bit planes hold 10 bits."""
-    bits = 10 if dtype.itemsize == 2 else 8
+def _divider_level(bits: int, plane: int) -> int:
+    """White in the luma plane 0, no colour in the chroma planes."""
     return 235 << (bits - 8) if plane == 0 else 1 << (bits - 1)
 
 
-def _write(luma: np.ndarray, text: str, left: int) -> None:
+def _write(luma: np.ndarray, text: str, left: int, bits: int) -> None:
     """White letters with a dark outline in the top left corner of the half that begins at `left`."""
     scale = max(0.5, luma.shape[0] / 900)
     line = max(1, round(2 * scale))
     (width, tall), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, line)
     pad = 2 * line + 4
     rows, columns = tall + below + 2 * pad, width + 2 * pad
-    white = 235 << (2 if luma.itemsize == 2 else 0)
+    white = 235 << (bits - 8)
     for value, thickness in ((white // 14, 3 * line), (white, line)):
         letters = np.zeros((rows, columns), np.uint8)
         cv2.putText(letters, text, (pad, pad + tall), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, thickness, cv2.LINE_AA)

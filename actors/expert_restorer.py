@@ -49,16 +49,18 @@ class ExpertRestorer:
 
     def restore(self, work: ShardWork) -> ShardWork:
         """The row with the crops that are routed to this expert restored."""
-        mine = [face for face in work.faces if face.decision is self._routed_here and face.crop_index >= 0]
+        mine = [
+            (face, index) for face in work.faces if face.decision is self._routed_here for index in face.crop_indices
+        ]
         if work.error or not mine:
             return work
         placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, self._size))
         turns = work.shard.probe.rotation // 90
-        upright = [np.ascontiguousarray(np.rot90(work.crops[face.crop_index], turns)) for face in mine]
-        restored = self._expert.restore(upright, [landmarks_in_crop(face, turns) for face in mine])
+        upright = [np.ascontiguousarray(np.rot90(work.crops[index], turns)) for _, index in mine]
+        restored = self._expert.restore(upright, [landmarks_in_crop(face, turns) for face, _ in mine])
         patches = {
-            face.crop_index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
-            for face, patch in zip(mine, restored, strict=True)
+            index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
+            for (face, index), patch in zip(mine, restored, strict=True)
         }
         return replace(work, crops={**work.crops, **patches})
 

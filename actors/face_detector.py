@@ -11,14 +11,15 @@ import pyarrow as pa
 
 from actors.colour import frame_to_rgb
 from actors.detection import DetectionSettings, MtcnnDetector
+from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
+from storage.deinterlacing import read_pictures
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
-from storage.reader import read_frames
 from storage.segments import pts_digest
 from storage.shards import Shard
 from storage.store import Store
@@ -99,15 +100,16 @@ class FaceDetector:
         ]
 
     def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:
-        """(pts, RGB) of the first frame of every cell of the shard's window."""
+        """(pts, RGB) of the first frame of every cell of the shard's window; of two fields, the first."""
         last_cell: int | None = None
         window = grid.window(shard.range)
-        for frame in read_frames(shard, self._store, wanted=window, threads=self._threads):
+        field_order = output_picture(shard.probe, self._size).field_order
+        for frame in read_pictures(shard, self._store, self._size, wanted=window, threads=self._threads):
             assert frame.pts is not None
             cell = grid.cell(frame.pts)
             if cell != last_cell:
                 last_cell = cell
-                yield frame.pts, frame_to_rgb(frame, shard.probe)
+                yield frame.pts, frame_to_rgb(moments_of(frame, field_order)[0], shard.probe)
 
     def _route(self, timeline: TrackTimeline) -> list[tuple[Tier, Decision]]:
         detections = timeline.track.detections
@@ -125,7 +127,7 @@ class FaceDetector:
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
         part = _Part(shard)
-        for frame in read_frames(shard, self._store, threads=self._threads):
+        for frame in read_pictures(shard, self._store, self._size, threads=self._threads):
             assert frame.pts is not None
             if part.patch_bytes > MAX_PATCH_BYTES:
                 yield part.close(timelines, end=frame.pts)
@@ -138,11 +140,13 @@ class FaceDetector:
             ]
             if not present:
                 continue
-            frame_rgb = frame_to_rgb(frame, shard.probe)
+            moments_rgb = [frame_to_rgb(moment, shard.probe) for moment in moments_of(frame, picture.field_order)]
             for number, at in present:
-                face = self._face(frame.pts, number, timelines[number], at, routes[number][at], frame_rgb, placement)
+                face = self._face(
+                    frame.pts, number, timelines[number], at, routes[number][at], moments_rgb[0], placement
+                )
                 face = replace(face, observed=frame.pts in searched)
-                part.add(face, frame_rgb, placement, wanted=face.decision in self._experts)
+                part.add(face, moments_rgb, placement, wanted=face.decision in self._experts)
         yield part.close(timelines, end=shard.range.end)
 
     def _face(
@@ -205,12 +209,14 @@ class _Part:
         self._faces: list[FaceInFrame] = []
         self._crops: dict[int, np.ndarray] = {}
 
-    def add(self, face: FaceInFrame, frame_rgb: np.ndarray, placement: Placement, *, wanted: bool) -> None:
+    def add(self, face: FaceInFrame, moments_rgb: list[np.ndarray], placement: Placement, *, wanted: bool) -> None:
         crop, target = face.crop, placement.result_rect(face.crop)
         if wanted and crop.width > 0 and crop.height > 0:
-            face = replace(face, crop_index=len(self._crops))
-            self._crops[face.crop_index] = frame_rgb[crop.slices].copy()
-            self.patch_bytes += 3 * max(target.width * target.height, crop.width * crop.height)
+            first = len(self._crops)
+            face = replace(face, crop_index=first, second_crop_index=first + 1 if len(moments_rgb) > 1 else -1)
+            for index, frame_rgb in zip(face.crop_indices, moments_rgb, strict=True):
+                self._crops[index] = frame_rgb[crop.slices].copy()
+                self.patch_bytes += 3 * max(target.width * target.height, crop.width * crop.height)
         self._faces.append(face)
 
     def close(self, timelines: list[TrackTimeline], end: int | None) -> ShardWork:

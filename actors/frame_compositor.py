@@ -6,6 +6,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,13 +16,16 @@ from av.video.frame import VideoFrame
 from actors.background import upscale
 from actors.blending import blend_patch
 from actors.colour import plane_views, rgb_to_planes
-from actors.comparison import compared_picture, copy_frame, side_by_side
+from actors.comparison import compared_picture, side_by_side
+from actors.fields import moments_of, weave
 from actors.geometry import Placement, Rect
 from actors.work import FaceInFrame, ShardWork, from_table
+from storage.deinterlacing import read_pictures
 from storage.encoding import EncodeSettings, OutputPicture, SizeSettings, output_picture
 from storage.errors import MediaError, explain
 from storage.manifest import FacePartRow, write_faces_part
-from storage.reader import ReadingLosses, read_frames
+from storage.probe import VideoProbe
+from storage.reader import ReadingLosses
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import SegmentSummary, SegmentWriter
 from storage.shards import Shard
@@ -119,13 +123,14 @@ class FrameCompositor:
     ) -> dict[Variant, SegmentSummary]:
         """Write every variant's segment, read each back, and return what each holds."""
         shard = work.shard
-        picture = output_picture(shard.probe, self._size)
+        picture = output_picture(shard.probe, self._size, self._encode.codec)
+        two = replace(shard.probe, tags=shard.probe.tags.of_two_side_by_side())
         with ExitStack() as open_writers:
             writers = {
                 variant: open_writers.enter_context(
                     SegmentWriter(
                         path,
-                        shard.probe,
+                        two if variant == "compare" else shard.probe,
                         compared_picture(picture, shard.probe.rotation) if variant == "compare" else picture,
                         self._encode,
                         threads=self._threads,
@@ -149,25 +154,39 @@ class FrameCompositor:
         for face in work.faces:
             if face.crop_index >= 0:
                 faces_at[face.pts].append(face)
-        for frame in read_frames(shard, self._store, threads=self._threads, losses=losses):
+        for frame in read_pictures(shard, self._store, self._size, threads=self._threads, losses=losses):
             assert frame.pts is not None
-            result = upscale(frame, shard.probe, picture)
-            frames: dict[Variant, VideoFrame] = {"restored": result}
+            moments = [upscale(moment, shard.probe, picture) for moment in moments_of(frame, picture.field_order)]
+            frames: dict[Variant, VideoFrame] = {}
             if len(self._variants) > 1:
-                frames["baseline"] = copy_frame(result)
-            self._blend(result, faces_at.get(frame.pts, []), work, picture)
+                frames["baseline"] = _whole(frame, moments, shard.probe, picture)
+            for number, moment in enumerate(moments):
+                self._blend(moment, number, faces_at.get(frame.pts, []), work, picture)
+            frames["restored"] = moments[0] if len(moments) == 1 else _whole(frame, moments, shard.probe, picture)
             if "compare" in self._variants:
-                frames["compare"] = side_by_side(frames["baseline"], result, picture, shard.probe.rotation)
+                frames["compare"] = side_by_side(frames["baseline"], frames["restored"], picture, shard.probe.rotation)
             yield frames
 
-    def _blend(self, frame: VideoFrame, faces: list[FaceInFrame], work: ShardWork, picture: OutputPicture) -> None:
+    def _blend(
+        self, frame: VideoFrame, moment: int, faces: list[FaceInFrame], work: ShardWork, picture: OutputPicture
+    ) -> None:
+        """Blend the patches of one moment of a frame into its picture, in place."""
         probe = work.shard.probe
         placement = Placement.of(probe, picture)
         planes = plane_views(frame)
         for face in faces:
-            patch_planes = rgb_to_planes(work.crops[face.crop_index], probe, picture)
+            patch_planes = rgb_to_planes(work.crops[face.crop_indices[moment]], probe, picture)
             rect = placement.result_rect(face.crop)
-            blend_patch(planes, patch_planes, rect, placement.crop_to_result_box(face.box), placement.chroma_step)
+            box = placement.crop_to_result_box(face.box)
+            blend_patch(planes, patch_planes, rect, box, placement.chroma_step, bits=picture.bits)
+
+
+def _whole(frame: VideoFrame, moments: Sequence[VideoFrame], probe: VideoProbe, picture: OutputPicture) -> VideoFrame:
+    """A frame at the result's size, of its own memory, with what else the source's carries (captions, user data)."""
+    whole = upscale(frame, probe, picture)
+    if len(moments) > 1:
+        weave(whole, moments, picture.field_order)
+    return whole
 
 
 def _face_row(face: FaceInFrame, shard: Shard, placement: Placement) -> FacePartRow:

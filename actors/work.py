@@ -68,6 +68,13 @@ class FaceInFrame:
     """Source pixels that an expert is shown."""
     crop_index: int = -1
     """Of its pixels among the row's crops; -1 when none travel."""
+    second_crop_index: int = -1
+    """Of the same pixels in the other field of an interlaced frame; -1 when there is none."""
+
+    @property
+    def crop_indices(self) -> tuple[int, ...]:
+        """Of its pixels in each moment that the frame shows; empty when none travel."""
+        return tuple(index for index in (self.crop_index, self.second_crop_index) if index >= 0)
 
     @property
     def width(self) -> float:
@@ -91,6 +98,7 @@ _FACE_SCHEMA = pa.schema(
         ("reason", pa.string()),
         ("crop", pa.list_(pa.int32(), 4)),
         ("crop_index", pa.int32()),
+        ("second_crop_index", pa.int32()),
     ]
 )
 

@@ -51,6 +51,9 @@ def restore(
     ] = None,
     scale: Annotated[str | None, _flag("Size of the result: 1, 2 or 4 times the source. Default 2.", "N")] = None,
     size: Annotated[str | None, _flag("Size of the result in pixels, instead of --scale.", "WxH")] = None,
+    deinterlace: Annotated[
+        bool | None, typer.Option("--deinterlace", help="Make full frames of interlaced ones; else both fields stay.")
+    ] = None,
     baseline: Annotated[bool | None, typer.Option("--baseline", help="Also write the scaled-only video.")] = None,
     compare: Annotated[
         bool | None, typer.Option("--compare", help="Also write baseline and result side by side.")

@@ -71,7 +71,7 @@ def _probe_in(row: dict[str, Any] | None) -> VideoProbe:
 
 def _plan_video(job: Job, source: Source, probe: VideoProbe) -> VideoPlan:
     config = job.config
-    picture = output_picture(probe, config.output_size)
+    picture = output_picture(probe, config.output_size, config.codec)
     if "compare" in config.variants:
         require_encodable(compared_picture(picture, probe.rotation), "leave out --compare, or choose a smaller --scale")
     return VideoPlan(

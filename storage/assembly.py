@@ -21,11 +21,14 @@ import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import AttachmentStream, Stream
+from av.video.stream import VideoStream
 
 from storage.containers import ContainerChoice, demuxer_of
 from storage.errors import MediaError
 from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, StreamIndex, index_media, packet_digest
+from storage.mp4_tags import picture_boxes, with_boxes
 from storage.payload import payload_reader
+from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import VideoProbe, open_container, probe_video
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
@@ -36,6 +39,11 @@ _DECODING_THREADS = min(4, os.cpu_count() or 1)
 """Of the last check. More would hold more frames at once than they save time."""
 
 _MAX_TIMESCALE = 2**31 - 1
+
+_TAGS_OF_CODING = frozenset(
+    "encoder ENCODER BPS NUMBER_OF_BYTES _STATISTICS_WRITING_APP _STATISTICS_WRITING_DATE_UTC _STATISTICS_TAGS".split()
+)
+"""Tags of a video stream, without Matroska's language suffix, that speak of how it was coded."""
 
 
 @dataclass
@@ -85,7 +93,7 @@ def assemble_video(
     timing = _joined_timing(segments, probe)
     joined = _JoinedPackets(segments, probe, timing)
     with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
-        template_path = _with_rotation(segments[0], probe.rotation, Path(scratch))
+        template_path = _tagged(segments[0], probe, Path(scratch))
         with (
             open_container(source, name=name) as container,
             av.open(str(template_path)) as template,
@@ -182,13 +190,13 @@ class _JoinedPackets:
                     yield packet
 
 
-def _tagged(segment: Path, tags: PictureTags, scaled: tuple[Fraction, Fraction], scratch: Path) -> Path:
-    """A segment that says of its picture what the container can say; the segment itself when that is nothing."""
+def _tagged(segment: Path, probe: VideoProbe, scratch: Path) -> Path:
+    """A segment that says of its picture what a container can say; the segment itself when that is nothing."""
     with av.open(str(segment)) as container:
         stream = container.streams.video[0]
         size = (stream.width, stream.height)
-    boxes = picture_boxes(tags, scaled_cropping(tags.cropping, *scaled), size)
-    return with_boxes(segment, boxes, scratch / "tagged.mp4")
+    across, down = Fraction(size[0], probe.width), Fraction(size[1], probe.height)
+    return with_boxes(segment, picture_boxes(probe.tags.scaled(across, down), size), scratch / "tagged.mp4")
 
 
 def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputContainer) -> dict[str, str]:
@@ -200,6 +208,7 @@ def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputC
     movie_timescale = math.lcm(timescale, *(stream.rate for stream in container.streams.audio if stream.rate))
     return {
         "movflags": "+faststart",
+        "strict": "unofficial",  # st3d and sv3d, which every player of such videos knows, are no standard
         "video_track_timescale": str(timescale),
         # Edit lists, which place the first packet of each track, are counted in the movie timescale.
         "movie_timescale": str(movie_timescale if movie_timescale <= _MAX_TIMESCALE else timescale),
@@ -227,12 +236,27 @@ def _add_streams(
         added.metadata.update(stream.metadata)
         added.disposition = stream.disposition
         if is_video:
-            added.time_base = probe.time_base
+            assert isinstance(added, VideoStream)
+            assert isinstance(stream, VideoStream)
+            _tag_picture(added, stream, probe)
             video = added
         else:
             copied[stream.index] = added
     assert video is not None
     return video, copied, left_out
+
+
+def _tag_picture(added: VideoStream, source: VideoStream, probe: VideoProbe) -> None:
+    """What a stream of the result says of its picture outside of its codec's own headers."""
+    added.time_base = probe.time_base
+    if probe.tags.display_matrix:
+        added.set_display_matrix(probe.tags.display_matrix)
+    if probe.tags.interlaced:
+        order = TOP_FIELD_FIRST if probe.tags.field_order == "top first" else BOTTOM_FIELD_FIRST
+        added.codec_context.field_order = source.codec_context.field_order or order
+    for key in source.metadata:
+        if key.split("-")[0] in _TAGS_OF_CODING:
+            del added.metadata[key]
 
 
 def _copy(

@@ -144,16 +144,17 @@ def _depth_suffix(bits: int, codec: Codec) -> str:
     return "" if depth == 8 else f"{depth}le"
 
 
-def lost_in_format(source: str, picture: OutputPicture) -> list[str]:
-    """What a picture in the format `source` has and the result's format has not, in words."""
+def lost_in_format(source: str, result: str) -> list[str]:
+    """What a picture in the pixel format `source` has and one in the format `result` has not, in words."""
     described, told = VideoFormat(source), []
     if any(component.is_alpha for component in described.components):
         told.append("transparency")
     bits = max(component.bits for component in described.components)
-    if bits > picture.bits:
-        told.append(f"{bits} bits a sample (the result has {picture.bits})")
+    kept = VideoFormat(result).components[0].bits
+    if bits > kept:
+        told.append(f"{bits} bits a sample (the result has {kept})")
     if described.is_rgb or source.startswith("pal"):
-        told.append(f"RGB samples (the result is {picture.pix_fmt})")
+        told.append(f"RGB samples (the result is {result})")
     return told
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import posixpath
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
 from storage.manifest import commit_part, done_video_row, read_video_row, shard_row, stitched_faces
+from storage.probe import VideoProbe
 from storage.reader import refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import file_sha256
@@ -108,9 +109,17 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
         for receipt, segment in zip(order.receipts_with_frames, segments, strict=True):
             _require_whole(receipt, segment, variant, order, store)
         same_shape = variant != "compare"
-        report = assemble_video(media, url, order.shard.probe, segments, target, order.choice, same_shape=same_shape)
+        probe = _told_probe(order, variant)
+        report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
         return report
+
+
+def _told_probe(order: FinishingOrder, variant: Variant) -> VideoProbe:
+    """The probe with the tags that a result of this kind shall have."""
+    probe = order.shard.probe
+    tags = probe.tags.of_two_side_by_side() if variant == "compare" else probe.tags
+    return replace(probe, tags=replace(tags, field_order=order.picture.field_order))
 
 
 def _require_whole(receipt: Receipt, segment: Path, variant: Variant, order: FinishingOrder, store: Store) -> None:

@@ -21,26 +21,16 @@ _EQUIRECTANGULAR, _CUBEMAP, _EQUIRECTANGULAR_TILE = 0, 1, 2
 """AVSphericalProjection."""
 
 
-def scaled_cropping(cropping: Cropping, across: float, down: float) -> Cropping:
-    """The same cropping of a picture that is `across` times as wide and `down` times as high."""
-    return Cropping(
-        round(cropping.left * across),
-        round(cropping.right * across),
-        round(cropping.top * down),
-        round(cropping.bottom * down),
-    )
-
-
-def picture_boxes(tags: PictureTags, cropping: Cropping, size: tuple[int, int]) -> bytes:
+def picture_boxes(tags: PictureTags, size: tuple[int, int]) -> bytes:
     """Boxes for the sample entry of a picture of `size` (width, height); empty when there is nothing to say.
 
-    `cropping` is in pixels of that picture. The display matrix is not among them: it stands in another header.
+    The display matrix is not among them: it stands in another header.
     """
     boxes = [
         _mastering(tags),
         _content_light(tags),
         _ambient_light(tags),
-        _clean_aperture(cropping, size),
+        _clean_aperture(tags.cropping, size),
         _stereo(tags),
         _spherical(tags),
     ]

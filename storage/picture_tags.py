@@ -12,12 +12,12 @@ import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from threading import Lock
-from typing import Literal
+from typing import Literal, cast
 
 import av
 from av.container import InputContainer
 from av.filter import Graph
-from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import SideData, SideDataContainer
 from av.sidedata.sidedata import Type as Kind
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -85,6 +85,12 @@ class Cropping:
     top: int = 0
     bottom: int = 0
 
+    def scaled(self, across: Fraction, down: Fraction) -> Cropping:
+        """The same of a picture that is `across` times as wide and `down` times as high, to the nearest pixel."""
+        return Cropping(
+            round(self.left * across), round(self.right * across), round(self.top * down), round(self.bottom * down)
+        )
+
 
 @dataclass(frozen=True)
 class PictureTags:
@@ -112,6 +118,10 @@ class PictureTags:
     @property
     def interlaced(self) -> bool:
         return self.field_order != "progressive"
+
+    def scaled(self, across: Fraction, down: Fraction) -> PictureTags:
+        """Tags of this picture when it is `across` times as wide and `down` times as high."""
+        return replace(self, cropping=self.cropping.scaled(across, down))
 
     def of_two_side_by_side(self) -> PictureTags:
         """Tags of a picture that shows this one twice: upright, not mirrored, and without what speaks of its edges."""
@@ -149,7 +159,7 @@ def read_picture_tags(container: InputContainer, stream: VideoStream, frame: Vid
     Args:
         frame: the first decoded frame.
     """
-    found = {data.type: data for data in frame.side_data}
+    found = {data.type: data for data in side_data_of(frame)}
     description = _description_of(container, stream.index)
     return PictureTags(
         field_order=_field_order(stream, frame),
@@ -163,6 +173,12 @@ def read_picture_tags(container: InputContainer, stream: VideoStream, frame: Vid
         cropping=_cropping(description),
         left_out=tuple(sorted({_CALLED.get(kind, kind.name.lower()) for kind in found if kind not in _KEPT})),
     )
+
+
+def side_data_of(frame: VideoFrame) -> list[SideData]:
+    """A frame's side data, one after the other."""
+    held = cast(SideDataContainer, frame.side_data)  # the stubs name the one kind that has a class of its own
+    return [held[at] for at in range(len(held))]
 
 
 def crop_exactly(stream: VideoStream) -> None:
@@ -204,7 +220,7 @@ def _description_of(container: InputContainer, index: int) -> list[str]:
         av.logging.set_level(av.logging.VERBOSE)
         av.logging.set_libav_level(av.logging.VERBOSE)  # below it, the place of the chroma is not told
         try:
-            lines = container.dumps_format().splitlines()
+            lines = container.dumps_format().splitlines()  # type: ignore[attr-defined]
         finally:
             av.logging.set_libav_level(av.logging.INFO)
             av.logging.set_level(level)
@@ -250,7 +266,7 @@ def _mastering_display(found: SideData | None) -> MasteringDisplay | None:
 
 
 def _content_light(found: SideData | None) -> tuple[int, int] | None:
-    return struct.unpack_from("=2I", bytes(found)) if found is not None else None  # type: ignore[return-value]
+    return struct.unpack_from("=2I", bytes(found)) if found is not None else None
 
 
 def _ambient_light(found: SideData | None) -> tuple[int, int, int] | None:

@@ -26,7 +26,7 @@ from av.video.stream import VideoStream
 
 from storage.encoding import EncodeSettings, OutputPicture
 from storage.errors import MediaError
-from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
+from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST, side_data_of
 from storage.probe import VideoProbe
 
 _UNSPECIFIED = 2
@@ -124,7 +124,7 @@ class SegmentWriter:
             wanted.append("setfield=tff" if self._picture.field_order == "top first" else "setfield=bff")
         if any(
             data.type == SideDataKind.SEI_UNREGISTERED and bytes(data)[:16] in _ENCODERS_OF_SOURCES
-            for data in frame.side_data
+            for data in side_data_of(frame)
         ):
             wanted.append("sidedata=mode=delete:type=SEI_UNREGISTERED")
         if not wanted:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from storage.encoding import lost_in_format
 from storage.media_index import NO_TIME, Attachment, Chapter, FrameIndex, MediaIndex, PacketLog, StreamIndex
 from storage.probe import VideoProbe
 
@@ -208,6 +209,7 @@ def _compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> It
     yield Check("picture", "rotation", turned, told)  # type: ignore[arg-type]
     if terms.same_shape:
         yield _compare_shape(source, result)
+        yield from _compare_picture_tags(source, result)
     for what, before, after in (
         ("colour range", source.color_range, result.color_range),
         ("colour primaries", source.color_primaries, result.color_primaries),
@@ -224,6 +226,16 @@ def _compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> It
                 "allowed" if from_rgb else "loss",
                 f"code {after} instead of {before}" + (": RGB was encoded as YUV" if from_rgb else ""),
             )
+
+
+def _compare_picture_tags(source: VideoProbe, result: VideoProbe) -> Iterator[Check]:
+    """Field order, HDR metadata, cropping and the like, and what the format of the samples has no place for."""
+    across, down = Fraction(result.width, source.width), Fraction(result.height, source.height)
+    expected = source.tags.scaled(across, down)
+    for name in expected.unlike(result.tags):
+        yield Check("picture", name, "loss", "the result says it otherwise or not at all")
+    for name in (*source.tags.left_out, *lost_in_format(source.pix_fmt, result.pix_fmt)):
+        yield Check("picture", name, "loss", "no result can hold it")
 
 
 def _compare_shape(source: VideoProbe, result: VideoProbe) -> Check:

@@ -57,9 +57,10 @@ def test_where_the_mask_is_zero_the_background_stays_to_the_bit(
     below, above = noise(seed, height, width, dtype, top), noise(seed + 1, height, width, dtype, top)
     mask = np.random.default_rng(seed).random((height, width)).astype(np.float32)
     mask[mask < 0.5] = 0
-    result = seamless_clone(below, above, mask)
+    result = seamless_clone(below, above, mask, bits=(depth[1] - 1).bit_length())
     assert result.dtype == below.dtype
     assert np.array_equal(result[mask == 0], below[mask == 0])
+    assert result.max() < top
 
 
 @BOUNDED
