@@ -136,6 +136,14 @@ def train(context: typer.Context) -> None:
     _forward(context, run)
 
 
+@app.command(**_forwarded)
+def verify(context: typer.Context) -> None:
+    """Compare results with their sources. `facemill verify --help` lists its options."""
+    from flows.verify import verify as run
+
+    _forward(context, run)
+
+
 @app.command("eval", **_forwarded)
 def evaluate(context: typer.Context) -> None:
     """Measure the experts on faces whose originals are known. `facemill eval --help` lists its options."""

@@ -32,7 +32,7 @@ from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import VideoProbe, open_container, probe_video
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
-from storage.timeline import EpochFinder
+from storage.timeline import EpochShifts
 from storage.verification import MUXER_TAGS, Check, Side, Terms, compare
 
 _DECODING_THREADS = min(4, os.cpu_count() or 1)
@@ -273,7 +273,7 @@ def _copy(
     The index has the packets' times as they were placed: what the result must show.
     """
     messages: list[str] = []
-    shifts = _EpochShifts(container, probe)
+    shifts = EpochShifts(container, probe.timeline, probe.stream_index)
     time_base = probe.time_base
     packets = iter(joined)
     waiting = next(packets, None)
@@ -300,23 +300,6 @@ def _copy(
         out.mux_one(packet)
     mux_video_until(None)
     return messages
-
-
-class _EpochShifts:
-    """Moves the times of every stream's packets as the timeline moves the video's."""
-
-    def __init__(self, container: InputContainer, probe: VideoProbe) -> None:
-        self._epochs, self._time_base = probe.timeline.epochs, probe.time_base
-        bases = {each.index: each.time_base for each in container.streams if each.time_base}
-        self._finder = EpochFinder(container.format.name, probe.stream_index, bases) if len(self._epochs) > 1 else None
-
-    def apply(self, packet: Packet) -> None:
-        if self._finder is None or packet.time_base is None:
-            return
-        epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
-        shift = round(self._epochs[epoch].shift * self._time_base / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts + shift
-        packet.dts = None if packet.dts is None else packet.dts + shift
 
 
 def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]:

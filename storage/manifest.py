@@ -17,7 +17,7 @@ from storage.catalogue import Source
 from storage.errors import MediaError
 from storage.receipts import Receipt, WorkArea
 from storage.shards import Shard
-from storage.store import Store
+from storage.store import Store, join
 
 FacePartRow = dict[str, Any]
 """One row of a shard's part of the faces table."""
@@ -197,6 +197,12 @@ def read_video_row(area: WorkArea, source: Source, store: Store) -> dict[str, An
     if len(rows) != 1:
         raise MediaError(f"{area.parts(source, 'videos')}: {len(rows)} rows where one video's record should be")
     return dict(rows[0])
+
+
+def read_all_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
+    """The videos table's rows of every job that has ended in the destination `out`; empty when there is none."""
+    urls = [url for url in store.list_files(join(out, "_facemill")) if url.endswith("/videos.parquet")]
+    return [row for url in urls for row in pq.read_table(pa.BufferReader(store.read_bytes(url))).to_pylist()]
 
 
 def join_tables(area: WorkArea, sources: Sequence[Source], store: Store) -> None:

@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from storage.payload import payload_reader
 from storage.probe import codec_name, is_chapter_track, main_video_stream, open_container
+from storage.timeline import EpochShifts, Timeline
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a pts or dts that a packet does not have."""
@@ -225,13 +226,16 @@ class MediaIndexer:
             stream.skipped_samples[1] += int.from_bytes(skipped[4:8], "little")
 
 
-def index_media(source: str | IO[bytes], name: str, *, bare: bool, threads: int) -> MediaIndex:
+def index_media(
+    source: str | IO[bytes], name: str, *, bare: bool, threads: int, timeline: Timeline | None = None
+) -> MediaIndex:
     """Read a file from start to end and decode its picture.
 
     Args:
         source: a path or a seekable binary file; `name` is what to call it.
         bare: as of `MediaIndexer`.
         threads: of the decoder.
+        timeline: moves the packets of a source to where they are placed in time; as they are stamped unless given.
 
     Raises:
         SourceError: it is no media file, or has no picture.
@@ -242,8 +246,10 @@ def index_media(source: str | IO[bytes], name: str, *, bare: bool, threads: int)
         stream.codec_context.thread_count = threads
         indexer = MediaIndexer(container, name, video=stream.index, bare=bare)
         decoding = _Decoding(stream)
+        shifts = EpochShifts(container, timeline or Timeline(), stream.index)
         try:
             for packet in container.demux():
+                shifts.apply(packet)
                 indexer.take(packet)
                 if packet.stream_index == stream.index:
                     decoding.feed(packet)

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
@@ -183,6 +184,28 @@ class EpochFinder:
             return epoch
         old, new = self._video_ends[epoch], self._video_ends[video_epoch]
         return video_epoch if abs(seconds - new) < abs(seconds - old) else epoch
+
+
+class EpochShifts:
+    """Moves the times of every stream's packets as a timeline moves the video's."""
+
+    def __init__(self, container: InputContainer, timeline: Timeline, video: int) -> None:
+        """Args:
+        container: at its beginning.
+        video: index of the main video stream.
+        """
+        bases = {each.index: each.time_base for each in container.streams if each.time_base}
+        self._epochs, self._video_base = timeline.epochs, bases.get(video, Fraction(1))
+        self._finder = EpochFinder(container.format.name, video, bases) if len(self._epochs) > 1 else None
+
+    def apply(self, packet: Packet) -> None:
+        """Move the next packet, in the order of demuxing."""
+        if self._finder is None or packet.time_base is None:
+            return
+        epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
+        shift = round(self._epochs[epoch].shift * self._video_base / packet.time_base)
+        packet.pts = None if packet.pts is None else packet.pts + shift
+        packet.dts = None if packet.dts is None else packet.dts + shift
 
 
 def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterator[VideoFrame]:

@@ -11,7 +11,7 @@ fault keeps a result from being committed; a loss is put on record in the manife
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from fractions import Fraction
 from itertools import zip_longest
@@ -486,24 +486,3 @@ def _plain(subject: str, what: str, before: Any, after: Any, otherwise: State) -
     if before == after:
         return Check(subject, what, "equal", str(after))
     return Check(subject, what, otherwise, f"{after} instead of {before}")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """All that came out of a comparison."""
-
-    checks: tuple[Check, ...]
-    notes: tuple[str, ...] = field(default=())
-    """What a person should know of how it was compared."""
-
-    @property
-    def faults(self) -> list[Check]:
-        return [check for check in self.checks if check.state == "fault"]
-
-    @property
-    def losses(self) -> list[Check]:
-        return [check for check in self.checks if check.state == "loss"]
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)

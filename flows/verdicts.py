@@ -1,0 +1,110 @@
+"""Verdicts of `facemill verify`, told: a table on a terminal, or JSON. docs/verification.md describes both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from storage.verification import Check, State
+
+Outcome = Literal["equal", "allowed", "differs", "no result"]
+
+_JSON_FORMAT = 1
+_STYLES: dict[State | Outcome, str] = {
+    "equal": "green",
+    "allowed": "yellow",
+    "loss": "red",
+    "fault": "red bold",
+    "differs": "red bold",
+    "no result": "red",
+}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All that came out of the comparison of one result with its source."""
+
+    video: str
+    """Path of the source relative to SRC."""
+    source: str
+    result: str
+    checks: tuple[Check, ...]
+    """Empty when there is no result to check."""
+    notes: tuple[str, ...]
+    """How it was compared, and what else a person should know."""
+
+    @property
+    def outcome(self) -> Outcome:
+        if not self.checks:
+            return "no result"
+        if not all(check.passed for check in self.checks):
+            return "differs"
+        return "allowed" if any(check.state == "allowed" for check in self.checks) else "equal"
+
+    @property
+    def passed(self) -> bool:
+        return self.outcome in ("equal", "allowed")
+
+
+def as_json(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts as one JSON document."""
+    videos = [
+        {
+            "video": verdict.video,
+            "source": verdict.source,
+            "result": verdict.result,
+            "outcome": verdict.outcome,
+            "notes": verdict.notes,
+            "checks": [asdict(check) for check in verdict.checks],
+        }
+        for verdict in verdicts
+    ]
+    passed = all(verdict.passed for verdict in verdicts)
+    return json.dumps({"format": _JSON_FORMAT, "passed": passed, "videos": videos}, indent=2, ensure_ascii=False)
+
+
+def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
+    """One video's checks as a table; of many, a line each, and the checks of those that differ."""
+    if len(verdicts) == 1:
+        _print_checks(verdicts[0], console)
+        return
+    for verdict in verdicts:
+        if verdict.outcome == "differs":
+            _print_checks(verdict, console)
+    table = Table(box=None, pad_edge=False)
+    for header in ("video", "outcome", "checks", "notes"):
+        table.add_column(header, overflow="fold")
+    for verdict in verdicts:
+        passed = sum(check.passed for check in verdict.checks)
+        table.add_row(
+            Text(verdict.video),
+            _coloured(verdict.outcome),
+            f"{passed} of {len(verdict.checks)}",
+            Text("; ".join(verdict.notes)),
+        )
+    console.print(table)
+    good = sum(verdict.passed for verdict in verdicts)
+    console.print(f"{good} of {len(verdicts)} results hold everything of their sources", highlight=False)
+
+
+def _print_checks(verdict: Verdict, console: Console) -> None:
+    console.print(Text(f"{verdict.source} -> {verdict.result}"))
+    table = Table(box=None, pad_edge=False)
+    for header in ("subject", "check", "", "what was found"):
+        table.add_column(header, overflow="fold")
+    for check in verdict.checks:
+        table.add_row(Text(check.subject), Text(check.what), _coloured(check.state), Text(check.told))
+    console.print(table)
+    for note in verdict.notes:
+        console.print(Text(f"note: {note}"))
+    console.print(Text.assemble("verdict: ", _coloured(verdict.outcome)))
+
+
+def _coloured(state: State | Outcome) -> Text:
+    return Text(state, style=_STYLES[state])
