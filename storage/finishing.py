@@ -11,6 +11,7 @@ Order of the writes, and what a crash between them leaves:
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
+from storage.verification import told_otherwise
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,19 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
         same_shape = variant != "compare"
         probe = _told_probe(order, variant)
         report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
+        _require_all_frames(order.receipts, report)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
         return report
+
+
+def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> None:
+    """Raise MediaError when the result has not as many frames as its shards' receipts tell."""
+    told = sum(receipt.frames for receipt in receipts)
+    if report.frames != told:
+        raise MediaError(
+            f"the joined file has {report.frames} frames, the receipts of its shards tell of {told}. "
+            "Remove the job's folder under _facemill and run the same command again"
+        )
 
 
 def _told_probe(order: FinishingOrder, variant: Variant) -> VideoProbe:
@@ -170,7 +183,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "packets_copied": report.packets_copied,
             "streams_left_out": report.streams_left_out,
             "verified": report.verified,
-            "allowed": report.allowed,
+            "allowed": [*report.allowed, *_changed_on_request(order)],
             "tracks": len(set(tracks)),
             "faces": len(tracks),
             "faces_restored": sum(receipt.restored for receipt in order.receipts),
@@ -182,6 +195,12 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
     commit_part(order.area, source, "shards", [shard_row(order.shard, receipt) for receipt in order.receipts], store)
     commit_part(order.area, source, "videos", [row], store)
     return row
+
+
+def _changed_on_request(order: FinishingOrder) -> list[str]:
+    """Differences from the source that were asked for, as verification tells them."""
+    deinterlaced = order.picture.field_order != order.shard.probe.tags.field_order
+    return [str(told_otherwise("field order"))] if deinterlaced else []
 
 
 def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:

@@ -232,10 +232,18 @@ def _compare_picture_tags(source: VideoProbe, result: VideoProbe) -> Iterator[Ch
     """Field order, HDR metadata, cropping and the like, and what the format of the samples has no place for."""
     across, down = Fraction(result.width, source.width), Fraction(result.height, source.height)
     expected = source.tags.scaled(across, down)
-    for name in expected.unlike(result.tags):
-        yield Check("picture", name, "loss", "the result says it otherwise or not at all")
+    unlike = expected.unlike(result.tags)
+    for name in unlike:
+        yield told_otherwise(name)
+    if not unlike:
+        yield Check("picture", "field order, HDR metadata, orientation, cropping, 3-D", "equal", "as the source's")
     for name in (*source.tags.left_out, *lost_in_format(source.pix_fmt, result.pix_fmt)):
         yield Check("picture", name, "loss", "no result can hold it")
+
+
+def told_otherwise(tag: str) -> Check:
+    """The loss of a tag of the picture, or its change."""
+    return Check("picture", tag, "loss", "the result says it otherwise or not at all")
 
 
 def _compare_shape(source: VideoProbe, result: VideoProbe) -> Check:
