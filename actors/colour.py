@@ -10,7 +10,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from storage.encoding import OutputPicture
+from storage.encoding import OutputPicture, matrix_code
 from storage.probe import VideoProbe
 
 SCALER = (
@@ -29,17 +29,19 @@ _MATRIX = {
 }
 """By H.273 MatrixCoefficients."""
 
-_SD_HEIGHT = 576
-
 
 def matrix_of(probe: VideoProbe) -> Colorspace:
-    """The source's YCbCr matrix; untagged video is taken as players take it: BT.601 up to 576 lines, else BT.709."""
-    untagged = Colorspace.ITU601 if probe.height <= _SD_HEIGHT else Colorspace.ITU709
-    return _MATRIX.get(probe.colorspace, untagged)
+    """The matrix between the result's YCbCr and RGB; BT.601 for the few that the scaler does not know."""
+    return _MATRIX.get(matrix_code(probe), Colorspace.ITU601)
 
 
 def frame_to_rgb(frame: VideoFrame, probe: VideoProbe) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a decoded frame."""
+    if _is_limited_grey(frame.format.name, probe):
+        step = 2.0 ** (frame.format.components[0].bits - 8)
+        levels = (plane_views(frame)[0].astype(np.float32) / step - 16) * (255 / 219)
+        grey = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
     return frame.to_ndarray(
         format="rgb24",
         src_colorspace=matrix_of(probe),
@@ -60,6 +62,11 @@ def rgb_to_planes(patch_rgb: np.ndarray, probe: VideoProbe, picture: OutputPictu
         Y, Cb, Cr (grey: Y alone), uint8 or uint16, chroma of ceil(H / step) x ceil(W / step).
     """
     frame = VideoFrame.from_ndarray(np.ascontiguousarray(patch_rgb), format="rgb24")
+    if _is_limited_grey(picture.pix_fmt, probe):
+        weights = np.array((0.299, 0.587, 0.114), np.float32)
+        step = 2 ** (picture.bits - 8)
+        levels = step * (16 + (patch_rgb.astype(np.float32) @ weights) * (219 / 255))
+        return (np.rint(levels).astype(np.uint8 if picture.bits == 8 else np.dtype("<u2")),)
     converted = frame.reformat(
         format=picture.pix_fmt,
         src_colorspace=matrix_of(probe),
@@ -69,6 +76,11 @@ def rgb_to_planes(patch_rgb: np.ndarray, probe: VideoProbe, picture: OutputPictu
         interpolation=SCALER,
     )
     return tuple(plane.copy() for plane in plane_views(converted))
+
+
+def _is_limited_grey(pix_fmt: str, probe: VideoProbe) -> bool:
+    """Grey of limited range, which swscale takes for full whatever it is told; HEVC without chroma is such."""
+    return pix_fmt.startswith("gray") and probe.color_range == ColorRange.MPEG
 
 
 def plane_views(frame: VideoFrame) -> tuple[np.ndarray, ...]:

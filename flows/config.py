@@ -22,7 +22,7 @@ from weights import DEFAULT_FIDELITY
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_PIXELS_VERSION = 1
+_PIXELS_VERSION = 2
 """Raised when facemill itself changes what it makes of the same source, settings and weights."""
 
 

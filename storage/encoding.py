@@ -29,7 +29,7 @@ class EncodeSettings(BaseModel):
 
     codec: Codec = "h264"
     crf: float = Field(18.0, ge=0, le=51)
-    """Constant rate factor of x264 and x265: lower is better, 18 is about transparent."""
+    """Constant rate factor of x264 and x265: lower is better, 18 is about transparent, 0 is lossless."""
     preset: Preset = "fast"
 
     @property
@@ -102,6 +102,34 @@ def output_picture(probe: VideoProbe, size: SizeSettings, codec: Codec = "h264")
     )
     require_encodable(picture, "choose a smaller --scale")
     return picture
+
+
+_UNSPECIFIED, _RGB = 2, 0
+_BT709, _BT601 = 1, 6
+"""H.273 MatrixCoefficients."""
+
+_SD_HEIGHT = 576
+
+
+def matrix_code(probe: VideoProbe) -> int:
+    """H.273 code of the matrix between the result's YCbCr and RGB.
+
+    Untagged video is taken as players take it, BT.601 up to 576 lines, else BT.709; so is what RGB is converted to.
+    """
+    if probe.colorspace not in (_UNSPECIFIED, _RGB):
+        return probe.colorspace
+    return _assumed_matrix(probe.height)
+
+
+def tagged_matrix(probe: VideoProbe, picture: OutputPicture) -> int:
+    """The matrix code that the result says; unspecified where the source says nothing and players guess right."""
+    if probe.colorspace == _UNSPECIFIED and _assumed_matrix(probe.height) == _assumed_matrix(picture.height):
+        return _UNSPECIFIED
+    return matrix_code(probe)
+
+
+def _assumed_matrix(height: int) -> int:
+    return _BT601 if height <= _SD_HEIGHT else _BT709
 
 
 def require_encodable(picture: OutputPicture, advice: str) -> None:

@@ -24,7 +24,7 @@ from av.sidedata.sidedata import Type as SideDataKind
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from storage.encoding import EncodeSettings, OutputPicture
+from storage.encoding import EncodeSettings, OutputPicture, tagged_matrix
 from storage.errors import MediaError
 from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST, side_data_of
 from storage.probe import VideoProbe
@@ -122,10 +122,8 @@ class SegmentWriter:
         wanted = []
         if self._picture.field_order != "progressive":
             wanted.append("setfield=tff" if self._picture.field_order == "top first" else "setfield=bff")
-        if any(
-            data.type == SideDataKind.SEI_UNREGISTERED and bytes(data)[:16] in _ENCODERS_OF_SOURCES
-            for data in side_data_of(frame)
-        ):
+        user_data = [data for data in side_data_of(frame) if data.type == SideDataKind.SEI_UNREGISTERED]
+        if user_data and all(bytes(data)[:16] in _ENCODERS_OF_SOURCES for data in user_data):
             wanted.append("sidedata=mode=delete:type=SEI_UNREGISTERED")
         if not wanted:
             return frame
@@ -191,8 +189,8 @@ class SegmentWriter:
         context.framerate = rate
         context.sample_aspect_ratio = picture.sample_aspect_ratio.limit_denominator(65535)
         context.color_range = probe.color_range
-        if probe.colorspace != _UNSPECIFIED and probe.colorspace != 0:  # 0 is RGB, which the result never is
-            context.colorspace = probe.colorspace
+        if (matrix := tagged_matrix(probe, picture)) != _UNSPECIFIED:
+            context.colorspace = matrix
         if probe.color_primaries != _UNSPECIFIED:
             context.color_primaries = probe.color_primaries
         if probe.color_trc != _UNSPECIFIED:
@@ -208,8 +206,11 @@ class SegmentWriter:
 
     def _encoder_options(self) -> dict[str, str]:
         tags = self._probe.tags
+        lossless = (
+            self._settings.crf == 0
+        )  # which x264 takes for a constant quantizer of 0 in every depth, not for crf 0
         options = {
-            "crf": f"{self._settings.crf:g}",
+            **({"qp": "0"} if lossless and self._settings.codec == "h264" else {"crf": f"{self._settings.crf:g}"}),
             "preset": self._settings.preset,
             "udu_sei": "1",  # cameras keep readings in user data
         }
@@ -219,6 +220,7 @@ class SegmentWriter:
             # info=0: x265 would write its thread count and CPU into the decoder configuration, and segments of two
             # machines would not join.
             own = ["log-level=error", "info=0", "no-open-gop=1", f"pools={self._threads}"]
+            own += ["lossless=1"] if lossless else []
             options["x265-params"] = ":".join([*own, *self._hdr_parameters("master-display", "max-cll")])
             return options
         own = self._hdr_parameters("mastering-display", "cll")

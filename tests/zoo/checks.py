@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,14 +11,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.stream import AttachmentStream, Discard, Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+_ENCODERS = (bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef"), bytes.fromhex("2ca2de09b51747dbbb55a4fe7fc2fc4e"))
+"""x264's and x265's UUIDs in user data."""
 
 MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 """Tags that a muxer writes for itself."""
@@ -31,6 +37,10 @@ class Frame:
     digest: str
     """Of its visible samples."""
     size: tuple[int, int]
+    pix_fmt: str
+    side_data: tuple[tuple[str, bytes], ...]
+    """Captions and user data in the frame; the encoder's words about itself are none."""
+    interlaced: bool
 
 
 @dataclass(frozen=True)
@@ -55,7 +65,19 @@ def main_video(container: InputContainer) -> VideoStream:
 def frames_of(path: Path) -> list[Frame]:
     """Every frame that a plain decoding loop gives, packets that do not decode left out."""
     return [
-        Frame(_seconds(frame), samples_digest(frame), (frame.width, frame.height)) for frame in decoded_frames(path)
+        Frame(
+            _seconds(frame),
+            samples_digest(frame),
+            (frame.width, frame.height),
+            frame.format.name,
+            tuple(
+                (each.type.name, bytes(each))
+                for each in _side_data(frame)
+                if each.type.name in ("A53_CC", "SEI_UNREGISTERED") and bytes(each)[:16] not in _ENCODERS
+            ),
+            frame.interlaced_frame,
+        )
+        for frame in decoded_frames(path)
     ]
 
 
@@ -64,6 +86,7 @@ def decoded_frames(path: Path) -> list[VideoFrame]:
     frames: list[VideoFrame] = []
     with av.open(str(path), metadata_errors="replace") as container:
         stream = main_video(container)
+        stream.codec_context.flags |= Flags.unaligned  # else a cropped left edge is rounded
         try:
             for packet in container.demux(stream):
                 try:
@@ -83,7 +106,18 @@ def _seconds(frame: VideoFrame) -> Fraction:
 
 def samples_digest(frame: VideoFrame) -> str:
     """Hash of a frame's visible samples."""
-    return hashlib.sha256(np.ascontiguousarray(frame.to_ndarray()).tobytes()).hexdigest()[:16]
+    if frame.format.has_palette or (not frame.format.is_planar and len(frame.format.components) > 1):
+        frame = frame.reformat(format="yuv444p16le")
+    bytes_a_sample = (frame.format.components[0].bits + 7) // 8
+    samples = hashlib.sha256()
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+        samples.update(np.ascontiguousarray(rows[:, : plane.width * bytes_a_sample]).tobytes())
+    return samples.hexdigest()[:16]
+
+
+def _side_data(frame: VideoFrame) -> list[Any]:
+    return [frame.side_data[at] for at in range(len(frame.side_data))]  # type: ignore[misc]
 
 
 def copied_streams(path: Path) -> list[Copied]:
@@ -143,6 +177,13 @@ class Tags:
     """Width by height of the picture as it is shown, rotation left out."""
     colour: tuple[int, int, int, int]
     """Range, matrix, primaries, transfer."""
+    hdr: tuple[tuple[Fraction, ...], bytes]
+    """Mastering display, content light level."""
+    layout: tuple[bytes, ...]
+    """Display matrix, kind of stereoscopy, spherical projection."""
+    cropping: tuple[Fraction, ...]
+    """Shares of the picture that a player leaves out: left, right, top, bottom."""
+    chroma_location: str
 
 
 def tags_of(path: Path) -> Tags:
@@ -170,6 +211,10 @@ def tags_of(path: Path) -> Tags:
             ),
             rotation=frame.rotation,
             display_shape=aspect * frame.width / frame.height,
+            hdr=_hdr(frame),
+            layout=_of_kinds(frame, "DISPLAYMATRIX", "STEREO3D", "SPHERICAL"),
+            cropping=_cropping(container, frame),
+            chroma_location=_chroma_location(container),
             colour=(
                 2 if full_range and not frame.format.is_rgb else 1,
                 int(frame.colorspace),
@@ -177,6 +222,41 @@ def tags_of(path: Path) -> Tags:
                 int(frame.color_trc),
             ),
         )
+
+
+def _hdr(frame: VideoFrame) -> tuple[tuple[Fraction, ...], bytes]:
+    mastering, light = _of_kinds(frame, "MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL")
+    numbers = np.frombuffer(mastering[:80], np.int32).reshape(-1, 2).tolist()
+    return tuple(Fraction(*pair) for pair in numbers), light
+
+
+def _of_kinds(frame: VideoFrame, *kinds: str) -> tuple[bytes, ...]:
+    """Side data of a frame; of stereoscopy only what is shown how, not the lenses."""
+    found = {each.type.name: bytes(each) for each in _side_data(frame)}
+    return tuple(found.get(kind, b"")[: 8 if kind == "STEREO3D" else None] for kind in kinds)
+
+
+def _described(container: InputContainer) -> str:
+    """FFmpeg's description of a file, with all that it tells at most."""
+    av.logging.set_level(av.logging.VERBOSE)
+    av.logging.set_libav_level(av.logging.VERBOSE)
+    try:
+        return container.dumps_format()  # type: ignore[attr-defined, no-any-return]
+    finally:
+        av.logging.set_libav_level(av.logging.INFO)
+        av.logging.set_level(None)
+
+
+def _cropping(container: InputContainer, frame: VideoFrame) -> tuple[Fraction, ...]:
+    told = re.search(r"Frame Cropping: (\d+)/(\d+)/(\d+)/(\d+)", _described(container))
+    sides = (frame.width, frame.width, frame.height, frame.height)
+    return tuple(Fraction(int(n), side) for n, side in zip(told.groups(), sides, strict=True)) if told else ()
+
+
+def _chroma_location(container: InputContainer) -> str:
+    """Where 4:2:0 chroma lies; nothing is said of it in other formats."""
+    told = re.search(r"yuvj?420p\w*\([^)]*?(topleft|left|center)\)", _described(container))
+    return told[1] if told else ""
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,11 @@ class Specimen:
     """For damaged and refused: a part of what the manifest says."""
     times: Callable[[Path], Sequence[Fraction]] | None = None
     """Seconds of every frame of the result, where a plain decoder's timestamps of the file are not the truth."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """What no result can hold: a field of `checks.Tags`, or `samples` where the result has another pixel format, with a
+    part of what the manifest says of it; empty where nothing is lost by it."""
+    lossless: bool = True
+    """Whether x264's lossless mode is so for it: coding fields, it is off by one level in a sample here and there."""
     recordings: Callable[[Path], Sequence[Path]] | None = None
     """Writes into a folder the recordings that the file is a concatenation of, in order; their times start anew."""
 
