@@ -24,7 +24,7 @@ from storage.catalogue import Source
 from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
-from storage.manifest import commit_part, done_video_row, read_video_row, shard_row, stitched_faces
+from storage.manifest import commit_faces, commit_part, done_video_row, read_video_row, shard_row, stitched_faces
 from storage.probe import VideoProbe
 from storage.reader import refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
@@ -159,8 +159,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
     """Commit the video's rows of the three tables, `videos` last; returns that one."""
     source = order.shard.source
     parts = (store.read_bytes(order.area.faces(order.shard.part(*_ends(receipt)))) for receipt in order.receipts)
-    faces = stitched_faces(parts)
-    tracks = faces["track"].to_pylist()
+    faces, tracks = commit_faces(order.area, source, stitched_faces(parts), store)
     row = done_video_row(
         source,
         {
@@ -184,14 +183,13 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
             "streams_left_out": report.streams_left_out,
             "verified": report.verified,
             "allowed": [*report.allowed, *_changed_on_request(order)],
-            "tracks": len(set(tracks)),
-            "faces": len(tracks),
+            "tracks": tracks,
+            "faces": faces,
             "faces_restored": sum(receipt.restored for receipt in order.receipts),
             "weights": list(order.weights),
             "fidelity": order.fidelity,
         },
     )
-    commit_part(order.area, source, "faces", faces, store)
     commit_part(order.area, source, "shards", [shard_row(order.shard, receipt) for receipt in order.receipts], store)
     commit_part(order.area, source, "videos", [row], store)
     return row

@@ -7,10 +7,12 @@ run the parts are joined into `videos.parquet`, `shards.parquet` and `faces.parq
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.catalogue import Source
@@ -18,6 +20,9 @@ from storage.errors import MediaError
 from storage.receipts import Receipt, WorkArea
 from storage.shards import Shard
 from storage.store import Store, join
+
+_ROW_GROUP_ROWS = 1 << 14
+"""Rows that a writer of a table holds back."""
 
 FacePartRow = dict[str, Any]
 """One row of a shard's part of the faces table."""
@@ -114,15 +119,14 @@ def write_faces_part(rows: Sequence[FacePartRow]) -> bytes:
     return _to_parquet(pa.Table.from_pylist(list(rows), schema=_PART_SCHEMA))
 
 
-def stitched_faces(parts: Iterable[bytes]) -> pa.Table:
-    """Faces of a whole video from its shards' parts in order of time, with tracks numbered through.
+def stitched_faces(parts: Iterable[bytes]) -> Iterator[pa.Table]:
+    """Faces of a whole video from its shards' parts in order of time, with tracks numbered through, a part at a time.
 
     A track of one shard is the same face as a track of the shard before when both name the same last detection
     before their common border.
     """
     numbers: dict[str, int] = {}
     total = 0
-    tables = [FACES_SCHEMA.empty_table()]
     for content in parts:
         table = pq.read_table(pa.BufferReader(content))
         local = table.select(["track", "head_anchor", "tail_anchor"]).to_pylist()
@@ -138,8 +142,7 @@ def stitched_faces(parts: Iterable[bytes]) -> pa.Table:
         numbers.update(tails)
         tracks = pa.array([renumbered[row["track"]] for row in local], pa.int32())
         at = table.schema.get_field_index("track")
-        tables.append(table.set_column(at, "track", tracks).select(FACES_SCHEMA.names))
-    return pa.concat_tables(tables)
+        yield table.set_column(at, "track", tracks).select(FACES_SCHEMA.names)
 
 
 def shard_row(shard: Shard, receipt: Receipt) -> dict[str, Any]:
@@ -187,6 +190,17 @@ def commit_part(
     store.commit_bytes(_to_parquet(table), area.parts(source, name))
 
 
+def commit_faces(area: WorkArea, source: Source, tables: Iterable[pa.Table], store: Store) -> tuple[int, int]:
+    """Write one video's rows of the faces table, a few at a time; returns how many faces and tracks there are."""
+    faces, last_track = 0, -1
+    with store.staged(area.parts(source, "faces")) as path, _writer(path, FACES_SCHEMA) as writer:
+        for rows in _row_groups(tables):
+            faces += rows.num_rows
+            last_track = max(last_track, pc.max(rows["track"]).as_py())
+            writer.write_table(rows)
+    return faces, last_track + 1
+
+
 def read_video_row(area: WorkArea, source: Source, store: Store) -> dict[str, Any] | None:
     """The commit record of a video; None when it is neither done nor given up yet."""
     try:
@@ -206,16 +220,37 @@ def read_all_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
 
 
 def join_tables(area: WorkArea, sources: Sequence[Source], store: Store) -> None:
-    """Join the parts of `sources` into the three tables, `videos.parquet` last; memory holds one video at a time."""
+    """Join the parts of `sources` into the three tables, `videos.parquet` last; memory holds a few thousand rows."""
     for name in ("faces", "shards", "videos"):
-        schema = _SCHEMAS[name]
-        with store.staged(area.table(name)) as path, pq.ParquetWriter(path, schema, compression="zstd") as writer:
-            for source in sources:
-                try:
-                    content = store.read_bytes(area.parts(source, name))
-                except FileNotFoundError:
-                    continue  # a video that failed before its shards were made has a row in `videos` only
-                writer.write_table(pq.read_table(pa.BufferReader(content), schema=schema))
+        with store.staged(area.table(name)) as path, _writer(path, _SCHEMAS[name]) as writer:
+            for rows in _row_groups(_tables_of_parts(area, sources, name, store)):
+                writer.write_table(rows)
+
+
+def _tables_of_parts(area: WorkArea, sources: Sequence[Source], name: str, store: Store) -> Iterator[pa.Table]:
+    for source in sources:
+        try:
+            with store.local_copy(area.parts(source, name)) as path:
+                for batch in pq.ParquetFile(path).iter_batches(_ROW_GROUP_ROWS):
+                    yield pa.Table.from_batches([batch], schema=_SCHEMAS[name])
+        except FileNotFoundError:
+            continue  # a video that failed before its shards were made has a row in `videos` only
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows in larger tables, none of them empty: a row group costs as much as some hundred rows."""
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) >= _ROW_GROUP_ROWS:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if any(each.num_rows for each in waiting):
+        yield pa.concat_tables(waiting)
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd")
 
 
 def tables_are_joined(area: WorkArea, store: Store) -> bool:

@@ -25,6 +25,9 @@ _DUPLICATES_WITHIN = 64
 _ANNEX_B = frozenset(("h264", "hevc"))
 """Codecs, and demuxers of their raw streams: no stamps are told there, and in AVI stamps in coding order."""
 
+_ANCHORS_APART_SECONDS = 1
+"""Between two anchors that are noted: of an intra-only video of many hours not every frame."""
+
 _LOOKED_AT_FOR_REORDER = 64
 
 
@@ -88,6 +91,13 @@ def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:
     return packet.pts if packet.pts is not None else math.floor(number * frame_ticks)
 
 
+def _note_anchor(anchors: list[Anchor], anchor: Anchor, stream: VideoStream) -> None:
+    """Enter an anchor, unless it follows the last one closely."""
+    assert stream.time_base is not None
+    if not anchors or (anchor.pts - anchors[-1].pts) * stream.time_base >= _ANCHORS_APART_SECONDS:
+        anchors.append(anchor)
+
+
 class _CountedWalk:
     """Counts packets and notes the closed keyframes."""
 
@@ -106,7 +116,7 @@ class _CountedWalk:
             self._first = self._stamp
         if is_closed_keyframe(packet, self._stream.codec_context.name):
             position = -1 if packet.pos is None else packet.pos
-            self._anchors.append(Anchor(self._packets, position, packet.dts, self._stamp))
+            _note_anchor(self._anchors, Anchor(self._packets, position, packet.dts, self._stamp), self._stream)
         self._packets += 1
 
     def scan(self) -> Scan:
@@ -185,7 +195,7 @@ class _StampedWalk:
         clean = pts > self._latest + self._excess if self._latest is not None else self._excess == 0
         if packet.is_keyframe and clean:
             position = -1 if packet.pos is None else packet.pos
-            account.anchors.append(Anchor(self._packets, position, packet.dts, pts))
+            _note_anchor(account.anchors, Anchor(self._packets, position, packet.dts, pts), self._stream)
             self._excess = 0
         self._latest = pts if self._latest is None else max(self._latest, pts)
 

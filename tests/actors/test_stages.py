@@ -99,7 +99,7 @@ def cut(shard: Shard, folder: Path, *frames: int) -> Result:
             result.restored += decoded(Path(stages.area.segment(work.shard, "restored")))
             result.baseline += decoded(Path(stages.area.segment(work.shard, "baseline")))
             parts.append(Path(stages.area.faces(work.shard)).read_bytes())
-    result.faces = stitched_faces(parts).to_pylist()
+    result.faces = [row for table in stitched_faces(parts) for row in table.to_pylist()]
     return result
 
 

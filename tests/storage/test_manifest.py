@@ -13,6 +13,7 @@ from storage.manifest import (
     FACES_SCHEMA,
     SHARDS_SCHEMA,
     VIDEOS_SCHEMA,
+    commit_faces,
     commit_part,
     done_video_row,
     failed_video_row,
@@ -40,7 +41,7 @@ def face(pts: int, track: int, head: str = "", tail: str = "") -> dict[str, obje
 
 
 def tracks_of(*parts: list[dict[str, object]]) -> list[int]:
-    table = stitched_faces(write_faces_part(part) for part in parts)
+    table = pa.concat_tables(stitched_faces(write_faces_part(part) for part in parts))
     assert table.schema == FACES_SCHEMA
     return list(table["track"].to_pylist())
 
@@ -156,7 +157,10 @@ def test_receipts_come_back_from_storage_and_are_small(area: WorkArea) -> None:
 def test_parts_of_all_videos_join_into_tables(area: WorkArea) -> None:
     sources = [Source(f"/videos/{name}", name, FileIdentity(1, "1")) for name in ("a.mp4", "b.mp4", "c.mp4")]
     for source in sources[:2]:
-        commit_part(area, source, "faces", stitched_faces([write_faces_part([face(0, 0), face(1, 0)])]), Store())
+        assert commit_faces(area, source, stitched_faces([write_faces_part([face(0, 0), face(1, 0)])]), Store()) == (
+            2,
+            1,
+        )
         commit_part(area, source, "shards", [shard_row(Shard(source, probe_of(), RECEIPT.range), RECEIPT)], Store())
         commit_part(area, source, "videos", [done_video_row(source, {"weights": []})], Store())
     commit_part(area, sources[2], "videos", [failed_video_row(sources[2], "empty")], Store())
