@@ -41,7 +41,8 @@ def face(pts: int, track: int, head: str = "", tail: str = "") -> dict[str, obje
 
 
 def tracks_of(*parts: list[dict[str, object]]) -> list[int]:
-    table = pa.concat_tables(stitched_faces(write_faces_part(part) for part in parts))
+    parted = stitched_faces(write_faces_part(part) for part in parts)
+    table = pa.concat_tables([FACES_SCHEMA.empty_table(), *parted])
     assert table.schema == FACES_SCHEMA
     return list(table["track"].to_pylist())
 
