@@ -6,6 +6,7 @@ file is then read back, decoded from start to end and compared with that index (
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import tempfile
@@ -20,7 +21,8 @@ import av
 import numpy as np
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import AttachmentStream, Stream
+from av.stream import AttachmentStream, DataStream, Stream
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from storage.containers import ContainerChoice, demuxer_of
@@ -29,7 +31,7 @@ from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, St
 from storage.mp4_tags import picture_boxes, with_boxes
 from storage.payload import payload_reader
 from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
-from storage.probe import VideoProbe, open_container, probe_video
+from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, probe_video
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.timeline import EpochShifts
@@ -102,9 +104,10 @@ def assemble_video(
             video, copied, left_out = _add_streams(out, container, template.streams.video[0], probe, choice)
             bare = container.format.name != demuxer_of(choice.muxer)
             indexer = MediaIndexer(container, name, video=probe.stream_index, bare=bare)
-            messages = _copy(out, container, video, copied, joined, indexer, probe)
+            messages = _copy(out, container, video, copied, joined, indexer, probe, choice)
     checks = _verify(target, Side(indexer.index, probe), joined, choice, bare=bare, same_shape=same_shape)
-    others = [stream for stream in indexer.index.others if stream.index in copied]
+    left_out_indices = {other.index for other in choice.left_out}
+    others = [stream for stream in indexer.index.others if stream.index not in left_out_indices]
     return AssemblyReport(
         frames=len(timing.shown),
         first_pts=int(timing.shown[0]),
@@ -203,16 +206,37 @@ def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputC
     if choice.muxer == "mpegts":
         return {"mpegts_copyts": "1"}
     if choice.muxer not in ("mp4", "mov"):
-        return {}
+        return {"avoid_negative_ts": "disabled"}  # sound may begin before 0, with what its decoder drops: nothing moves
     timescale = probe.time_base.denominator
     movie_timescale = math.lcm(timescale, *(stream.rate for stream in container.streams.audio if stream.rate))
     return {
-        "movflags": "+faststart",
+        "movflags": "+faststart+use_metadata_tags" if _asks_for_free_keys(choice, container) else "+faststart",
+        "write_tmcd": "1" if any(other.codec == TIME_CODE for other in probe.other_streams) else "0",
         "strict": "unofficial",  # st3d and sv3d, which every player of such videos knows, are no standard
         "video_track_timescale": str(timescale),
         # Edit lists, which place the first packet of each track, are counted in the movie timescale.
         "movie_timescale": str(movie_timescale if movie_timescale <= _MAX_TIMESCALE else timescale),
     }
+
+
+def _asks_for_free_keys(choice: ContainerChoice, container: InputContainer) -> bool:
+    """Whether some of the source's tags have no place in MP4's usual list: then all go into one with keys of any name.
+
+    Told by writing them, and a frame, to memory.
+    """
+    wanted = {key: text for key, text in container.metadata.items() if key.lower() not in MUXER_TAGS}
+    content = io.BytesIO()
+    with av.open(content, "w", format=choice.muxer) as out:
+        out.metadata.update(wanted)
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width = stream.height = 16
+        frame = VideoFrame(16, 16)
+        frame.pts = 0
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            out.mux_one(packet)
+    content.seek(0)
+    with av.open(content, metadata_errors="replace") as written:
+        return any(written.metadata.get(key) != text for key, text in wanted.items())
 
 
 def _add_streams(
@@ -231,6 +255,8 @@ def _add_streams(
         if isinstance(stream, AttachmentStream):
             out.add_attachment(stream.name or f"attachment-{stream.index}", stream.mimetype or "", stream.data)
             continue
+        if isinstance(stream, DataStream) and codec_name(stream) == TIME_CODE:
+            continue  # the muxer makes it from the picture's tag; copied, it would lack the rate of the picture
         is_video = stream.index == probe.stream_index
         added = out.add_stream_from_template(template if is_video else stream)
         added.metadata.update(stream.metadata)
@@ -249,6 +275,8 @@ def _add_streams(
 def _tag_picture(added: VideoStream, source: VideoStream, probe: VideoProbe) -> None:
     """What a stream of the result says of its picture outside of its codec's own headers."""
     added.time_base = probe.time_base
+    if "timecode" in source.metadata and source.average_rate:
+        added.codec_context.framerate = source.average_rate  # which the time code counts in
     if probe.tags.display_matrix:
         added.set_display_matrix(probe.tags.display_matrix)
     if probe.tags.interlaced:
@@ -267,12 +295,14 @@ def _copy(
     joined: _JoinedPackets,
     indexer: MediaIndexer,
     probe: VideoProbe,
+    choice: ContainerChoice,
 ) -> list[str]:
     """Mux joined and copied packets in order of dts, and enter the source's in its index; returns complaints.
 
     The index has the packets' times as they were placed: what the result must show.
     """
     messages: list[str] = []
+    left_out = {other.index for other in choice.left_out} | {probe.stream_index}
     shifts = EpochShifts(container, probe.timeline, probe.stream_index)
     time_base = probe.time_base
     packets = iter(joined)
@@ -291,7 +321,7 @@ def _copy(
             continue
         shifts.apply(packet)
         target = copied.get(packet.stream_index)
-        indexer.take(packet, hashed=target is not None)
+        indexer.take(packet, hashed=packet.stream_index not in left_out)
         if target is None:
             continue
         if packet.dts is not None and packet.time_base is not None:

@@ -10,7 +10,7 @@ from functools import cache
 import av
 
 from storage.encoding import Codec
-from storage.probe import OtherStream, VideoProbe
+from storage.probe import TIME_CODE, OtherStream, VideoProbe
 
 _OWN_MUXER = {
     "mov,mp4,m4a,3gp,3g2,mj2": {".mov": "mov", ".qt": "mov"},
@@ -26,17 +26,21 @@ _SUFFIXES = {
     "mov": (".mov", ".qt"),
     "matroska": (".mkv",),
     "mpegts": (".ts", ".m2ts", ".mts", ".m2t"),
+    "nut": (".nut",),
 }
 """Suffixes a result may keep; the first is the one a converted file gets."""
 
-_NEAREST = ("mp4", "mov", "matroska")
-"""Tried in this order. Matroska comes last because its ticks are milliseconds, so most pts would be rounded."""
+_NEAREST = ("mp4", "mov", "matroska", "nut")
+"""Tried in this order. Matroska comes late because its ticks are milliseconds, so most pts would be rounded; NUT, which
+takes any codec and any clock, comes last because few players but FFmpeg's, mpv and VLC know it."""
 
 _MPEGTS_CODECS = frozenset(
-    "h264 hevc mpeg1video mpeg2video mpeg4 aac aac_latm mp1 mp2 mp3 ac3 eac3 dts truehd opus "
-    "dvb_subtitle dvb_teletext hdmv_pgs_subtitle smpte_klv timed_id3 scte_35".split()
+    "h264 hevc mpeg1video mpeg2video mpeg4 aac aac_latm mp1 mp1float mp2 mp2float mp3 mp3float ac3 eac3 dts dca truehd "
+    "opus dvb_subtitle dvbsub dvb_teletext hdmv_pgs_subtitle pgssub smpte_klv klv timed_id3 scte_35 bin_data".split()
 )
-"""FFmpeg's MPEG-TS muxer does not answer which codecs it takes; these have a stream type in ISO 13818-1 or ETSI."""
+"""FFmpeg's MPEG-TS muxer does not answer which codecs it takes; these have a stream type in ISO 13818-1 or ETSI.
+
+Some by two names: the codec's, and its decoder's. `bin_data` is private data, which stays such."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,9 @@ def choose_container(probe: VideoProbe, relative_path: str, codec: Codec) -> Con
     suffix = posixpath.splitext(relative_path)[1].lower()
     own = _OWN_MUXER.get(probe.container, {}).get(suffix, _DEFAULT_MUXER.get(probe.container))
     candidates = [own, *_NEAREST] if own else list(_NEAREST)
-    muxer = next((name for name in candidates if _holds_all(name, probe, codec)), None)
-    left_out: tuple[OtherStream, ...] = ()
-    if muxer is None:
-        muxer = "matroska"
-        left_out = tuple(other for other in probe.other_streams if not _holds(muxer, other))
+    able = [name for name in candidates if codec in _codecs_of(name)]
+    muxer = min(able, key=lambda name: len(_left_out(name, probe)))  # of several alike, the first
+    left_out = _left_out(muxer, probe)
     keeps_name = suffix in _SUFFIXES[muxer]
     return ContainerChoice(
         muxer=muxer,
@@ -79,13 +81,15 @@ def demuxer_of(muxer: str) -> str:
     )
 
 
-def _holds_all(muxer: str, probe: VideoProbe, codec: Codec) -> bool:
-    return codec in _codecs_of(muxer) and all(_holds(muxer, other) for other in probe.other_streams)
+def _left_out(muxer: str, probe: VideoProbe) -> tuple[OtherStream, ...]:
+    return tuple(other for other in probe.other_streams if not _holds(muxer, other))
 
 
 def _holds(muxer: str, other: OtherStream) -> bool:
     if other.kind == "attachment":
         return muxer == "matroska"
+    if other.codec == TIME_CODE:
+        return muxer in ("mp4", "mov")
     return other.codec in _codecs_of(muxer)
 
 

@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from storage.payload import payload_reader
-from storage.probe import codec_name, is_chapter_track, main_video_stream, open_container
+from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
 from storage.timeline import EpochShifts, Timeline
 
 NO_TIME = np.iinfo(np.int64).min
@@ -161,7 +161,10 @@ class MediaIndex:
     chapters: tuple[Chapter, ...]
     attachments: tuple[Attachment, ...]
     streams: tuple[StreamIndex, ...]
-    """In the file's order; neither attachments nor MP4's chapter track, which is told by `chapters`."""
+    """In the file's order, time code tracks last, where MP4's muxer writes them.
+
+    Neither attachments nor MP4's chapter track, which is told by `chapters`.
+    """
     video: int
     """`StreamIndex.index` of the picture that is restored."""
     frames: FrameIndex | None = None
@@ -205,7 +208,7 @@ class MediaIndexer:
             metadata=dict(container.metadata),
             chapters=_chapters(container),
             attachments=_attachments(container),
-            streams=tuple(self._streams.values()),
+            streams=tuple(sorted(self._streams.values(), key=lambda each: each.codec == TIME_CODE)),
             video=video,
         )
 
@@ -251,7 +254,7 @@ def index_media(
             for packet in container.demux():
                 shifts.apply(packet)
                 indexer.take(packet)
-                if packet.stream_index == stream.index:
+                if packet.stream.index == stream.index:  # its empty last packet says 0 where the number is asked for
                     decoding.feed(packet)
         except av.error.FFmpegError as error:
             indexer.index.messages.append(f"demuxing stopped early: {error.strerror}")

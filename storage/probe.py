@@ -22,6 +22,9 @@ from storage.scanning import is_counted, measured_reorder, scan_packets
 from storage.store import Store, storage_errors_as
 from storage.timeline import Timeline
 
+TIME_CODE = "tmcd"
+"""Codec name of a track that MP4's muxers write from the picture's `timecode` tag."""
+
 _FALLBACK_RATE = Fraction(25)
 _DEMUX_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
 """A container may not make the demuxer open network addresses."""
@@ -212,7 +215,8 @@ def is_chapter_track(stream: Stream, container: InputContainer) -> bool:
 
 
 def codec_name(stream: Stream) -> str:
+    """FFmpeg's name; `tmcd` for MP4's time code tracks, which it does not name, and empty for what it does not know."""
     if isinstance(stream, DataStream):
-        return stream.name or ""
+        return stream.name or (TIME_CODE if "timecode" in stream.metadata else "")
     context = stream.codec_context
     return context.name if context is not None else ""

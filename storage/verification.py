@@ -105,7 +105,7 @@ def compare(
         *([] if encoded is None else [_compare_encoded(encoded, result.index.picture)]),
         *_compare_picture(source.probe, result.probe, terms),
         *_compare_streams(source.index, result.index, terms),
-        *_compare_durations(source, expected, result),
+        *_compare_durations(source, expected, result, terms),
     ]
     for before, after in pairs:
         checks += _compare_stream(before, after, expected, source.index, result.index)
@@ -287,12 +287,12 @@ def _compare_streams(source: MediaIndex, result: MediaIndex, terms: Terms) -> It
             yield Check("file", "streams left out", "allowed", f"{stream.name} (named in the manifest)")
 
 
-def _compare_durations(source: Side, expected: FrameIndex, result: Side) -> Iterator[Check]:
+def _compare_durations(source: Side, expected: FrameIndex, result: Side, terms: Terms) -> Iterator[Check]:
     """From the first to the last instant that anything is shown or heard; the last frame's own length is nominal."""
     found = result.index.frames
     assert found is not None
     frame = source.probe.frame_ticks * source.probe.time_base
-    before, after = _span(source.index, expected, frame), _span(result.index, found, frame)
+    before, after = _span(source.index, expected, frame, terms.left_out), _span(result.index, found, frame)
     if before is None or after is None:
         return
     slack = max(frame, result.probe.time_base)
@@ -308,12 +308,17 @@ def _compare_durations(source: Side, expected: FrameIndex, result: Side) -> Iter
         yield Check("file", "duration in the header", "equal" if good else "loss", f"{float(claimed):.3f} s")
 
 
-def _span(index: MediaIndex, frames: FrameIndex, frame: Fraction) -> tuple[Fraction, Fraction] | None:
+def _span(
+    index: MediaIndex, frames: FrameIndex, frame: Fraction, left_out: frozenset[int] = frozenset()
+) -> tuple[Fraction, Fraction] | None:
     """Seconds of the first and of the last instant."""
     spans = [
         (stream.packets.first_pts * stream.time_base, stream.packets.end_pts * stream.time_base)
         for stream in index.others
-        if stream.kind == "audio" and stream.packets.first_pts is not None and stream.packets.end_pts is not None
+        if stream.kind == "audio"
+        and stream.index not in left_out
+        and stream.packets.first_pts is not None
+        and stream.packets.end_pts is not None
     ]
     if len(frames.pts):
         first, last = (int(pts) * frames.time_base for pts in (frames.pts.min(), frames.pts.max()))

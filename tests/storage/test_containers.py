@@ -66,6 +66,27 @@ def test_attachments_ask_for_matroska() -> None:
     assert (choice.muxer, choice.left_out) == ("matroska", ())
 
 
+@pytest.mark.parametrize(("container", "path"), [("asf", "a.wmv"), ("avi", "a.avi")])
+def test_sound_that_only_nut_takes_is_not_lost(container: str, path: str) -> None:
+    choice = choose_container(probe_with(container, ("audio", "wmav2")), path, "h264")
+    assert (choice.muxer, choice.relative_path, choice.left_out) == ("nut", f"{path}.nut", ())
+
+
+@pytest.mark.parametrize("codec", ["dvbsub", "klv", "bin_data", "dca", "mp3float", "aac_latm"])
+def test_a_transport_stream_keeps_what_belongs_in_one(codec: str) -> None:
+    assert choose_container(probe_with("mpegts", ("data", codec)), "a.ts", "h264").muxer == "mpegts"
+
+
+def test_a_time_code_track_stays_in_mov() -> None:
+    choice = choose_container(probe_with(MP4, ("data", "tmcd")), "a.mov", "h264")
+    assert (choice.muxer, choice.left_out) == ("mov", ())
+
+
+def test_the_sources_container_is_kept_when_no_other_holds_more() -> None:
+    choice = choose_container(probe_with(MP4, ("data", "")), "a.mp4", "h264")
+    assert (choice.muxer, choice.reason, len(choice.left_out)) == ("mp4", "", 1)
+
+
 def test_what_nothing_holds_is_left_out_by_name() -> None:
     probe = probe_with(MP4, ("audio", "aac"), ("data", ""))
     choice = choose_container(probe, "a.mp4", "h264")
