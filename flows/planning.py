@@ -25,6 +25,9 @@ from storage.probe import VideoProbe, probe_video
 from storage.shards import plan_shards
 from storage.store import Store, join
 
+_TASKS_THAT_ARE_NO_BURDEN = 256
+_SOURCES_A_TASK = 16
+
 _PROBE_CPUS = 0.25
 """Share of a core: probing waits for storage more than it computes."""
 
@@ -45,9 +48,29 @@ def plan_videos(job: Job, sources: Sequence[Source]) -> tuple[list[VideoPlan], l
 
 
 def _probe_all(sources: Sequence[Source], store: Store) -> dict[str, dict[str, Any]]:
-    """Probe rows by `Source.key`; a source whose probing killed its worker has none."""
+    """Probe rows by `Source.key`; a source whose probing killed its worker has none.
+
+    Of many sources several share a task, which costs more than to probe a small file. Those that were lost with
+    another's are probed again by themselves.
+    """
+    tasks = probing_tasks(len(sources))
+    probed = _probe_in_tasks(sources, store, tasks=tasks)
+    if tasks < len(sources):
+        lost = [source for source in sources if source.key not in probed]
+        probed |= _probe_in_tasks(lost, store, tasks=len(lost))
+    return probed
+
+
+def probing_tasks(sources: int) -> int:
+    """In how many tasks so many sources are probed: one each, as long as that is no burden."""
+    return max(min(sources, _TASKS_THAT_ARE_NO_BURDEN), -(-sources // _SOURCES_A_TASK))
+
+
+def _probe_in_tasks(sources: Sequence[Source], store: Store, *, tasks: int) -> dict[str, dict[str, Any]]:
+    if not sources:
+        return {}
     items = [{"source": pickle.dumps(source)} for source in sources]
-    rows = ray.data.from_items(items, override_num_blocks=len(items))
+    rows = ray.data.from_items(items, override_num_blocks=tasks)
     probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS)
     return {row["key"]: row for row in probed.iter_rows()}
 

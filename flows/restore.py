@@ -49,8 +49,9 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
 def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
     """The sources that have no finished result yet; the others are entered in the outcome."""
     pending = []
+    recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))  # one listing, not a request a source
     for source in job.sources:
-        if _is_finished(job, source):
+        if job.area.parts(source, "videos") in recorded and _is_finished(job, source):
             outcome.done.append(source.relative_path)
         else:
             pending.append(source)
@@ -76,9 +77,8 @@ def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) ->
     pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), job.config.pools)
     plans, unusable = plan_videos(job, sources)
     ledger = Ledger(plans)
-    for plan in plans:
-        for receipt in read_receipts(job.area, plan.source, job.store):
-            ledger.add(receipt)
+    for receipt in read_receipts(job.area, [plan.source for plan in plans], job.store):
+        ledger.add(receipt)
     missing = {plan.key: ledger.missing(plan.key) for plan in plans}
     todo = [shard for shards in missing.values() for shard in shards]
     progress = JobProgress(

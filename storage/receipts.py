@@ -11,6 +11,8 @@ committed after everything it speaks of, so:
 from __future__ import annotations
 
 import json
+import posixpath
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
@@ -70,8 +72,13 @@ class WorkArea:
     url: str
     """`DST/_facemill/<job>`."""
 
+    @property
+    def work(self) -> str:
+        """What is removed as videos are finished."""
+        return join(self.url, "work")
+
     def video(self, key: str) -> str:
-        return join(self.url, "work", key)
+        return join(self.work, key)
 
     def segment(self, shard: Shard, variant: Variant) -> str:
         return join(self.video(shard.source.key), f"{shard.range}.{variant}.mp4")
@@ -84,13 +91,19 @@ class WorkArea:
 
     def parts(self, source: Source, table: str) -> str:
         """A finished video's rows of one manifest table; `videos` is the commit record and is written last."""
-        return join(self.url, "parts", table, f"{source.key}.parquet")
+        return join(self.all_parts(table), f"{source.key}.parquet")
+
+    def all_parts(self, table: str) -> str:
+        """The folder of the parts of one manifest table."""
+        return join(self.url, "parts", table)
 
     def table(self, table: str) -> str:
         return join(self.url, f"{table}.parquet")
 
 
-def read_receipts(area: WorkArea, source: Source, store: Store) -> list[Receipt]:
-    """Receipts of the shards of one video that are done."""
-    urls = [url for url in store.list_files(area.video(source.key)) if url.endswith(".receipt.json")]
-    return [Receipt.from_json(store.read_bytes(url)) for url in urls]
+def read_receipts(area: WorkArea, sources: Iterable[Source], store: Store) -> Iterator[Receipt]:
+    """Receipts of the shards of these videos that are done; the job's working objects are listed once."""
+    wanted = {area.video(source.key) for source in sources}
+    for url in store.list_files(area.work):
+        if url.endswith(".receipt.json") and posixpath.dirname(url) in wanted:
+            yield Receipt.from_json(store.read_bytes(url))

@@ -9,7 +9,7 @@ import pytest
 from flows.config import load_config
 from flows.job import Job
 from flows.ledger import VideoPlan
-from flows.planning import _claim_outputs, _plan_video, _probe_in
+from flows.planning import _claim_outputs, _plan_video, _probe_in, probing_tasks
 from storage.catalogue import Source
 from storage.errors import SourceError
 from storage.store import FileIdentity, Store
@@ -51,6 +51,11 @@ def test_a_comparison_wider_than_encoders_take_is_refused_before_any_work(tmp_pa
 def test_a_source_whose_probing_killed_its_worker_fails_alone() -> None:
     with pytest.raises(SourceError, match="killed the worker"):
         _probe_in(None)
+
+
+@pytest.mark.parametrize(("sources", "tasks"), [(1, 1), (200, 200), (256, 256), (2000, 256), (16000, 1000)])
+def test_many_sources_share_the_tasks_that_probe_them(sources: int, tasks: int) -> None:
+    assert probing_tasks(sources) == tasks
 
 
 def test_shards_are_as_long_as_asked_for(tmp_path: Path) -> None:

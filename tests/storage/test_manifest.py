@@ -148,10 +148,10 @@ def test_a_receipt_is_a_shard_row(area: WorkArea) -> None:
 
 def test_receipts_come_back_from_storage_and_are_small(area: WorkArea) -> None:
     shard = Shard(SOURCE, probe_of(), RECEIPT.range)
-    assert read_receipts(area, SOURCE, Store()) == []
+    assert list(read_receipts(area, [SOURCE], Store())) == []
     Store().commit_bytes(RECEIPT.to_json().encode(), area.receipt(shard))
     Store().commit_bytes(b"no receipt", area.segment(shard, "restored"))
-    assert read_receipts(area, SOURCE, Store()) == [RECEIPT]
+    assert list(read_receipts(area, [SOURCE], Store())) == [RECEIPT]
     assert len(RECEIPT.to_json()) < 1024
 
 
