@@ -28,6 +28,9 @@ from storage.store import Store, join
 _TASKS_THAT_ARE_NO_BURDEN = 256
 _SOURCES_A_TASK = 16
 
+_PROBE_RETRIES = 1
+"""Of a probe whose worker died. Ray Data 2.60 repeats a task for ever unless it is told."""
+
 _PROBE_CPUS = 0.25
 """Share of a core: probing waits for storage more than it computes."""
 
@@ -71,7 +74,7 @@ def _probe_in_tasks(sources: Sequence[Source], store: Store, *, tasks: int) -> d
         return {}
     items = [{"source": pickle.dumps(source)} for source in sources]
     rows = ray.data.from_items(items, override_num_blocks=tasks)
-    probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS)
+    probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
     return {row["key"]: row for row in probed.iter_rows()}
 
 
