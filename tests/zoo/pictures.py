@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,11 @@ import av
 import ffmpeg
 
 from tests.media import Clip, make_video, with_aspect
-from tests.zoo.specimen import Specimen, clip, from_pattern, pattern, write
+from tests.zoo.specimen import Specimen, clip, from_pattern, write
+from tests.zoo.specimen import pattern as long_pattern
+
+_SECONDS = 1.2
+pattern = partial(long_pattern, seconds=_SECONDS)
 
 _HDR10 = (
     "log-level=error:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):"
@@ -22,7 +27,7 @@ _HLG = "log-level=error:colorprim=bt2020:transfer=arib-std-b67:colormatrix=bt202
 _INTERLACED = {"vcodec": "libx264", "flags": "+ildct+ilme", "preset": "veryfast", "g": 12, "bf": 2}
 
 
-def _fields(order: str, *, size: str = "64x64", seconds: float = 2, **options: Any) -> Callable[[Path], object]:
+def _fields(order: str, *, size: str = "64x64", seconds: float = 1.2, **options: Any) -> Callable[[Path], object]:
     """A maker of interlaced video: 50 moments a second, two to a frame."""
     moments = ffmpeg.input(f"testsrc2=size={size}:rate=50:duration={seconds}", f="lavfi")
     return lambda path: write(path, [moments.filter("interlace", scan=order)], **options)
@@ -33,7 +38,7 @@ def _x264(order: str) -> dict[str, Any]:
 
 
 def _rotated(degrees: int) -> Callable[[Path], object]:
-    return clip(frames=50, b_frames=2, rotation=degrees)
+    return clip(frames=30, b_frames=2, rotation=degrees)
 
 
 def _then(make: Callable[[Path], object], change: Callable[[Path, Path], object]) -> Callable[[Path], object]:
@@ -98,14 +103,14 @@ _SPHERE = _box(
 
 def _boxed(boxes: bytes) -> Callable[[Path], object]:
     """A maker of H.264 that only its container says something about."""
-    plain = clip(frames=50, b_frames=2, muxer="mp4")
+    plain = clip(frames=30, b_frames=2, muxer="mp4")
     return _then(plain, lambda source, target: _retagged(source, target, boxes))
 
 
 def _both_aspects(path: Path) -> None:
     """The coded stream says 16:11, the container 4:3 of the whole: a player goes by the container."""
     with_aspect(
-        make_video(path.with_name("coded-aspect.mp4"), Clip(frames=50, sample_aspect_ratio=Fraction(16, 11))),
+        make_video(path.with_name("coded-aspect.mp4"), Clip(frames=30, sample_aspect_ratio=Fraction(16, 11))),
         "4:3",
         path,
     )
@@ -114,7 +119,7 @@ def _both_aspects(path: Path) -> None:
 
 def with_captions(path: Path) -> None:
     """H.264 in MPEG-TS with CEA-608 captions in the pictures (ATSC A/53), other bytes in every frame."""
-    plain = make_video(path.with_name("plain.ts"), Clip(frames=50, b_frames=2))
+    plain = make_video(path.with_name("plain.ts"), Clip(frames=30, b_frames=2))
     with av.open(str(plain)) as container, av.open(str(path), "w") as out:
         stream = out.add_stream_from_template(container.streams.video[0])
         for number, packet in enumerate(container.demux()):
@@ -145,7 +150,7 @@ def _lossless(pix_fmt: str, *, vcodec: str = "ffv1", size: str = "64x48", **opti
 def _colour(matrix: str, **options: Any) -> Callable[[Path], object]:
     """H.264 converted with and tagged by a matrix."""
     tags = {"bt601": ("smpte170m",) * 3, "bt709": ("bt709",) * 3, "bt2020": ("bt2020nc", "bt2020", "bt2020-10")}[matrix]
-    inputs = [each.filter("scale", out_color_matrix=matrix) for each in from_pattern()]
+    inputs = [each.filter("scale", out_color_matrix=matrix) for each in from_pattern(_SECONDS)]
     chosen = {"colorspace": tags[0], "color_primaries": tags[1], "color_trc": tags[2], "pix_fmt": "yuv420p"}
     return lambda path: write(path, inputs, vcodec="libx264", **{**chosen, **options})
 
@@ -158,27 +163,27 @@ SPECIMENS: tuple[Specimen, ...] = (
         "odd-sizes.mkv",
         "picture",
         "4:2:0 of 63x47, written as 4:4:4 at its own size",
-        clip(frames=50, codec="ffv1", size=(63, 47)),
+        clip(frames=30, codec="ffv1", size=(63, 47)),
         lost={"samples": ""},
     ),
     Specimen(
         "odd-vp9.webm",
         "picture",
         "VP9 of 61x45",
-        clip(frames=50, codec="libvpx-vp9", size=(61, 45)),
+        clip(frames=30, codec="libvpx-vp9", size=(61, 45)),
         lost={"samples": ""},
     ),
     Specimen("turned-left.mp4", "picture", "turned by matrix, 90 degrees left", _rotated(90)),
     Specimen("turned-right.mp4", "picture", "turned by matrix, 90 degrees right", _rotated(-90)),
     Specimen("upside-down.mp4", "picture", "turned by matrix, 180 degrees", _rotated(180)),
     Specimen("turned.mkv", "picture", "turned in Matroska", _rotated(90)),
-    Specimen("mirrored.mov", "picture", "mirrored by matrix", _then(clip(frames=50, muxer="mp4"), _mirrored)),
-    Specimen("sar.mp4", "picture", "pixels of 16:11", clip(frames=50, sample_aspect_ratio=Fraction(16, 11))),
+    Specimen("mirrored.mov", "picture", "mirrored by matrix", _then(clip(frames=30, muxer="mp4"), _mirrored)),
+    Specimen("sar.mp4", "picture", "pixels of 16:11", clip(frames=30, sample_aspect_ratio=Fraction(16, 11))),
     Specimen(
         "sar-in-container.mkv",
         "picture",
         "pixels that are not square, in the container alone",
-        _then(clip(frames=50), lambda source, target: with_aspect(source, "16:9", target)),
+        _then(clip(frames=30), lambda source, target: with_aspect(source, "16:9", target)),
     ),
     Specimen("sar-in-both.mp4", "picture", "two shapes of pixels: the container's counts", _both_aspects),
     Specimen(
