@@ -34,7 +34,7 @@ from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, probe_video
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
-from storage.timeline import EpochShifts
+from storage.timeline import PacketPlacer
 from storage.verification import MUXER_TAGS, Check, Side, Terms, compare
 
 _DECODING_THREADS = min(4, os.cpu_count() or 1)
@@ -303,7 +303,7 @@ def _copy(
     """
     messages: list[str] = []
     left_out = {other.index for other in choice.left_out} | {probe.stream_index}
-    shifts = EpochShifts(container, probe.timeline, probe.stream_index)
+    placer = PacketPlacer(container, probe.timeline, probe.stream_index)
     time_base = probe.time_base
     packets = iter(joined)
     waiting = next(packets, None)
@@ -319,7 +319,7 @@ def _copy(
     for packet in _demuxed(container, messages):
         if packet.size == 0:
             continue
-        shifts.apply(packet)
+        placer.apply(packet)
         target = copied.get(packet.stream_index)
         indexer.take(packet, hashed=packet.stream_index not in left_out)
         if target is None:
@@ -329,6 +329,10 @@ def _copy(
         packet.stream = target
         out.mux_one(packet)
     mux_video_until(None)
+    if placer.pushed:
+        messages.append(
+            f"{placer.pushed} packets of sound have a time that is not after the one before: moved behind it"
+        )
     return messages
 
 

@@ -42,6 +42,9 @@ _MPEGTS_CODECS = frozenset(
 
 Some by two names: the codec's, and its decoder's. `bin_data` is private data, which stays such."""
 
+_TAKEN_FOR_ANOTHER = {"mp4": frozenset(("mp1", "mp2"))}
+"""Codecs that a muxer takes, and writes so that readers take them for another: MPEG layers I and II for III."""
+
 
 @dataclass(frozen=True)
 class ContainerChoice:
@@ -65,6 +68,8 @@ def choose_container(probe: VideoProbe, relative_path: str, codec: Codec) -> Con
     able = [name for name in candidates if codec in _codecs_of(name)]
     muxer = min(able, key=lambda name: len(_left_out(name, probe)))  # of several alike, the first
     left_out = _left_out(muxer, probe)
+    if muxer in ("mp4", "mov"):  # which have no track without a packet
+        left_out += tuple(other for other in probe.other_streams if other.is_empty)
     keeps_name = suffix in _SUFFIXES[muxer]
     return ContainerChoice(
         muxer=muxer,
@@ -90,6 +95,8 @@ def _holds(muxer: str, other: OtherStream) -> bool:
         return muxer == "matroska"
     if other.codec == TIME_CODE:
         return muxer in ("mp4", "mov")
+    if other.is_empty:
+        return True
     return other.codec in _codecs_of(muxer)
 
 
@@ -98,4 +105,4 @@ def _codecs_of(muxer: str) -> frozenset[str]:
     if muxer == "mpegts":
         return _MPEGTS_CODECS
     with av.open(io.BytesIO(), "w", format=muxer) as container:
-        return frozenset(container.supported_codecs)
+        return frozenset(container.supported_codecs) - _TAKEN_FOR_ANOTHER.get(muxer, frozenset())

@@ -22,9 +22,10 @@ from av.stream import AttachmentStream, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from storage.h264 import FieldPairs
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
-from storage.timeline import EpochShifts, Timeline
+from storage.timeline import PacketPlacer, Timeline, repeats_a_frame
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a pts or dts that a packet does not have."""
@@ -200,6 +201,9 @@ class MediaIndexer:
         self._payload = {
             index: payload_reader(container.streams[index], bare=bare or index == video) for index in self._streams
         }
+        picture = container.streams[video]
+        assert isinstance(picture, VideoStream)
+        self._fields = FieldPairs(picture)
         duration = container.duration
         self.index = MediaIndex(
             name=name,
@@ -214,12 +218,15 @@ class MediaIndexer:
 
     def take(self, packet: Packet, *, hashed: bool = True) -> None:
         """Enter a packet; empty ones, those of no stream in the index, and pictures that an edit list hides are not.
+        Of two fields that are one frame, the first stands for both.
 
         Args:
             hashed: whether its content will be compared.
         """
         stream = self._streams.get(packet.stream_index)
         if stream is None or packet.size == 0 or (packet.is_discard and packet.stream_index == self.index.video):
+            return
+        if packet.stream_index == self.index.video and self._fields.is_second(packet):
             return
         digest = packet_digest(packet, self._payload[packet.stream_index](packet)) if hashed else 0
         stream.packets.add(packet.pts, packet.dts, packet.duration, digest)
@@ -249,10 +256,10 @@ def index_media(
         stream.codec_context.thread_count = threads
         indexer = MediaIndexer(container, name, video=stream.index, bare=bare)
         decoding = _Decoding(stream)
-        shifts = EpochShifts(container, timeline or Timeline(), stream.index)
+        placer = PacketPlacer(container, timeline or Timeline(), stream.index)
         try:
             for packet in container.demux():
-                shifts.apply(packet)
+                placer.apply(packet)
                 indexer.take(packet)
                 if packet.stream.index == stream.index:  # its empty last packet says 0 where the number is asked for
                     decoding.feed(packet)
@@ -273,6 +280,8 @@ class _Decoding:
 
     def feed(self, packet: Packet | None) -> None:
         """Decode a packet; None, or the demuxer's empty packet at the end, brings out the frames that are delayed."""
+        if packet is not None and repeats_a_frame(packet):
+            return
         try:
             frames: list[VideoFrame] = self._stream.decode(packet) if packet is not None else self._stream.decode(None)
         except av.error.EOFError:

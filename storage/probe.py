@@ -18,14 +18,20 @@ from av.video.stream import VideoStream
 
 from storage.errors import SourceError
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
-from storage.scanning import is_counted, measured_reorder, scan_packets
+from storage.scanning import Scan, is_counted, measured_reorder, scan_packets
 from storage.store import Store, storage_errors_as
-from storage.timeline import Timeline
+from storage.timeline import Timeline, repeats_a_frame
 
 TIME_CODE = "tmcd"
 """Codec name of a track that MP4's muxers write from the picture's `timecode` tag."""
 
 _FALLBACK_RATE = Fraction(25)
+_TELL_DURATION = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf"))
+"""Demuxers whose duration comes from a header; others guess it from the size or from the last packets."""
+
+_CUT_SECONDS = Fraction(1, 2)
+"""A file that ends by more before its promised end is called cut."""
+
 _DEMUX_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
 """A container may not make the demuxer open network addresses."""
 
@@ -38,6 +44,8 @@ class OtherStream:
     kind: Literal["video", "audio", "subtitle", "data", "attachment", "unknown"]
     codec: str
     """FFmpeg's codec name; empty when FFmpeg does not know it."""
+    is_empty: bool = False
+    """Whether it is announced but has not one packet."""
 
 
 @dataclass(frozen=True)
@@ -137,18 +145,37 @@ def probe_video(url: str, store: Store) -> VideoProbe:
             crop_exactly(stream)
             frame = _first_frame(container, stream, url)
             probe = _describe(container, stream, frame, url)
-            counted = frame.pts is None or is_counted(container, stream)
+            counted = is_counted(container, stream)
         reorder = 0
         if counted:
             with _opened(media, url) as (container, stream):
                 reorder = measured_reorder(container, stream)
         with _opened(media, url) as (container, stream):
             scan = scan_packets(container, stream, probe.frame_ticks, counted=counted, reorder=reorder)
-    first_pts = probe.first_pts if not counted and frame.pts is not None else scan.first_pts
+            timeline = _with_cut_told(scan, container)
+    stamped = frame.pts is not None and not counted and not scan.timeline.shifted
+    first_pts = probe.first_pts if stamped else scan.first_pts
     if first_pts is None:
         raise SourceError(f"{url}: its frames cannot be placed in time. Remux it into a container (mp4, mkv) first")
     duration = scan.end_pts - first_pts if scan.end_pts is not None and scan.end_pts > first_pts else None
-    return replace(probe, first_pts=first_pts, duration=duration, timeline=scan.timeline)
+    others = tuple(
+        replace(other, is_empty=other.kind != "attachment" and other.index not in scan.streams)
+        for other in probe.other_streams
+    )
+    return replace(probe, first_pts=first_pts, duration=duration, timeline=timeline, other_streams=others)
+
+
+def _with_cut_told(scan: Scan, container: InputContainer) -> Timeline:
+    """The timeline, with a remark when the header promises more than is there."""
+    promised, found = container.duration, scan.end_seconds
+    if found is None or promised is None or container.format.name not in _TELL_DURATION:
+        return scan.timeline
+    start = Fraction(container.start_time or 0, av.time_base)
+    lacking = start + Fraction(promised, av.time_base) - found
+    if lacking <= _CUT_SECONDS:
+        return scan.timeline
+    told = f"it ends {float(lacking):.1f} s before the end that its header tells: it may be cut"
+    return replace(scan.timeline, remarks=(*scan.timeline.remarks, told))
 
 
 @contextmanager
@@ -162,6 +189,8 @@ def _opened(media: str | IO[bytes], url: str) -> Iterator[tuple[InputContainer, 
 def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> VideoFrame:
     try:
         for packet in container.demux(stream):
+            if repeats_a_frame(packet):
+                continue
             try:
                 for frame in packet.decode():
                     return frame

@@ -28,13 +28,14 @@ from av.video.stream import VideoStream
 
 from storage.catalogue import Source
 from storage.errors import SourceError
+from storage.h264 import FieldPairs
 from storage.picture_tags import crop_exactly
 from storage.probe import VideoProbe, open_container
 from storage.scanning import counted_stamp
 from storage.shards import PtsRange, Shard
 from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.store import Store, storage_errors_as
-from storage.timeline import Anchor, CountedPlacer, Timeline, is_closed_keyframe, place_stamped
+from storage.timeline import Anchor, CountedPlacer, Timeline, is_closed_keyframe, place_stamped, repeats_a_frame
 
 _FIRST_SEEK_STEP_SECONDS = 1
 _KEPT_MESSAGES = 3
@@ -241,7 +242,7 @@ def _at_anchor(source: _OpenedSource, anchor: Anchor) -> tuple[VideoStream, Iter
         if packets is not None:
             return stream, packets
         container, stream = source.open()
-    packets = _from_number(container.demux(stream), anchor.packet)
+    packets = _from_number(container.demux(stream), anchor.packet, FieldPairs(stream))
     return (stream, packets) if packets is not None else None
 
 
@@ -260,10 +261,10 @@ def _from_packet(packets: Iterator[Packet], anchor: Anchor, *, position: int) ->
     return None
 
 
-def _from_number(packets: Iterator[Packet], number: int) -> Iterator[Packet] | None:
+def _from_number(packets: Iterator[Packet], number: int, fields: FieldPairs) -> Iterator[Packet] | None:
     try:
         for packet in packets:
-            if not packet.size or packet.is_discard:
+            if not packet.size or packet.is_discard or fields.is_second(packet):
                 continue
             if number == 0:
                 return chain([packet], packets)
@@ -332,8 +333,8 @@ def _timed(
     if timeline.counted:
         frames = _counted(packets, stream, probe, wanted, losses, first_packet)
     else:
-        if len(timeline.epochs) > 1:
-            packets = _shifted(packets, timeline, first_packet)
+        if timeline.shifted:
+            packets = _shifted(packets, timeline, first_packet, FieldPairs(stream))
         frames = _decoded(packets, stream, losses, lambda packet: _count_refused(packet.pts, wanted, losses))
     return place_stamped(frames, probe.frame_ticks)
 
@@ -342,14 +343,14 @@ def _count_refused(pts: int | None, wanted: PtsRange, losses: ReadingLosses) -> 
     losses.corrupt_packets += pts is None or pts in wanted
 
 
-def _shifted(packets: Iterator[Packet], timeline: Timeline, first_packet: int) -> Iterator[Packet]:
+def _shifted(packets: Iterator[Packet], timeline: Timeline, first_packet: int, fields: FieldPairs) -> Iterator[Packet]:
     """The packets, the times of each epoch shifted to where it is placed."""
-    number = first_packet
+    number = first_packet - 1
     for packet in packets:
         if packet.size and not packet.is_discard:
+            number += not fields.is_second(packet)
             if packet.pts is not None:
                 packet.pts += timeline.epochs[timeline.epoch_of(number)].shift
-            number += 1
         yield packet
 
 
@@ -363,15 +364,17 @@ def _counted(
 ) -> Iterator[VideoFrame]:
     """Frames placed by counting: each carries its packet's number through the decoder, and takes a stamp by it."""
     placer = CountedPlacer(probe.timeline.reorder, first_packet)
+    fields = FieldPairs(stream)
 
     def numbered() -> Iterator[Packet]:
-        number = first_packet
+        number = first_packet - 1
         for packet in packets:
             if packet.size:
-                closed = is_closed_keyframe(packet, probe.codec)
-                placer.fed(number, counted_stamp(packet, number, probe.frame_ticks), closed=closed)
+                if not fields.is_second(packet):
+                    number += 1
+                    closed = is_closed_keyframe(packet, probe.codec)
+                    placer.fed(number, counted_stamp(packet, number, probe.frame_ticks), closed=closed)
                 packet.pts = number
-                number += 1
             yield packet
 
     def refused(packet: Packet) -> None:
@@ -399,6 +402,8 @@ def _decoded(
             losses.note(f"demuxing stopped early: {error.strerror}")
             yield from _flushed(stream)
             return
+        if repeats_a_frame(packet):
+            continue
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 
@@ -17,7 +17,8 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from storage.timeline import Anchor, Epoch, EpochFinder, Timeline, is_closed_keyframe
+from storage.h264 import FieldPairs
+from storage.timeline import Anchor, Epoch, EpochFinder, Timeline, is_closed_keyframe, pictures_in, repeats_a_frame
 
 _DUPLICATES_WITHIN = 64
 """A stamp counts as a duplicate of one of so many packets before it."""
@@ -28,7 +29,11 @@ _ANNEX_B = frozenset(("h264", "hevc"))
 _ANCHORS_APART_SECONDS = 1
 """Between two anchors that are noted: of an intra-only video of many hours not every frame."""
 
-_LOOKED_AT_FOR_REORDER = 64
+_NO_LEAD_AFTER = 4
+"""Stamps in a row after which the first frame with one has come."""
+
+_LOOKED_AT = 64
+"""Packets that tell how a stream is stamped."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +45,46 @@ class Scan:
     """Lowest placed timestamp of the video; None when it has no packet with one."""
     end_pts: int | None
     """Where its last frame ends."""
+    end_seconds: Fraction | None = None
+    """Where the last packet of any stream ends, as placed; None when it is not told."""
+    streams: frozenset[int] = frozenset()
+    """Indexes of the streams that have a packet."""
 
 
 def is_counted(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the packets of such a stream have no stamps, or stamps that only number them."""
     name, codec = container.format.name, stream.codec_context.name
-    return name in _ANNEX_B or (name == "avi" and codec in _ANNEX_B and bool(stream.codec_context.has_b_frames))
+    if name != "avi":
+        return name in _ANNEX_B or not _is_stamped(container, stream)
+    return bool(stream.codec_context.has_b_frames) and (codec in _ANNEX_B or _is_packed(container, stream))
+
+
+def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether one of the next packets has a timestamp."""
+    with suppress(av.error.FFmpegError):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        return any(packet.pts is not None for packet in islice(packets, _LOOKED_AT))
+    return False
+
+
+def _is_packed(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether one of the next packets holds two pictures of MPEG-4, as DivX packed its B-frames into AVI."""
+    with suppress(av.error.FFmpegError):
+        return any(
+            pictures_in(packet, stream.codec_context.name) > 1 for packet in islice(container.demux(stream), _LOOKED_AT)
+        )
+    return False
 
 
 def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
     """How many places later a packet's frame may be shown than it is coded, by the first frames."""
     numbers: list[int] = []
+    fields = FieldPairs(stream)
+    number = -1
     try:
-        for number, packet in enumerate(islice(container.demux(stream), _LOOKED_AT_FOR_REORDER)):
+        packets = (packet for packet in container.demux(stream) if not repeats_a_frame(packet))
+        for packet in islice(packets, _LOOKED_AT):
+            number += not fields.is_second(packet)
             packet.pts = number
             with suppress(av.error.InvalidDataError):
                 numbers += [frame.pts for frame in packet.decode() if frame.pts is not None]
@@ -77,13 +109,15 @@ def scan_packets(
     """
     walk: _CountedWalk | _StampedWalk
     walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks)
+    streams: set[int] = set()
     try:
         for packet in container.demux():
             if packet.size and packet.time_base is not None:
+                streams.add(packet.stream_index)
                 walk.take(packet)
     except av.error.FFmpegError:
         pass  # damage: the reader tells of it
-    return walk.scan()
+    return replace(walk.scan(), streams=frozenset(streams))
 
 
 def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:
@@ -103,13 +137,14 @@ class _CountedWalk:
 
     def __init__(self, stream: VideoStream, frame_ticks: Fraction, reorder: int) -> None:
         self._stream, self._frame_ticks, self._reorder = stream, frame_ticks, reorder
+        self._fields = FieldPairs(stream)
         self._packets = 0
         self._stamp: int | None = None
         self._first: int | None = None
         self._anchors: list[Anchor] = []
 
     def take(self, packet: Packet) -> None:
-        if packet.stream_index != self._stream.index:
+        if packet.stream_index != self._stream.index or self._fields.is_second(packet):
             return
         self._stamp = counted_stamp(packet, self._packets, self._frame_ticks)
         if self._first is None:
@@ -155,10 +190,14 @@ class _StampedWalk:
         self._stream, self._frame_ticks = stream, frame_ticks
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._bases = bases
+        self._fields = FieldPairs(stream)
         self._finder = EpochFinder(container.format.name, stream.index, bases)
         self._timed = {each.index for each in (*container.streams.audio, stream)}
         self._epochs = [_EpochAccount(0)]
-        self._packets = self._missing = self._repeated = 0
+        self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
+        self._packets = self._missing = self._repeated = self._corrupt = 0
+        self._leads = True  # whether the file may still be about to come to the frame with the first stamp
+        self._unstamped_first = self._stamps_in_a_row = 0
         self._latest: int | None = None
         self._excess = 0  # ticks by which a frame may by now be placed after its stamp
         self._recent: deque[int] = deque(maxlen=_DUPLICATES_WITHIN)
@@ -166,6 +205,7 @@ class _StampedWalk:
     def take(self, packet: Packet) -> None:
         if packet.stream_index not in self._bases or packet.is_discard:
             return
+        self._corrupt += packet.is_corrupt
         epoch = self._finder.epoch_of(packet)
         while len(self._epochs) <= epoch:
             self._epochs.append(_EpochAccount(-1))
@@ -174,8 +214,12 @@ class _StampedWalk:
             if account.first_packet < 0:
                 account.first_packet, self._latest = self._packets, None
                 self._recent.clear()
-            self._take_video(packet, account)
-            self._packets += 1
+            if not self._fields.is_second(packet):
+                self._take_video(packet, account)
+                self._packets += 1
+        if packet.pts is not None and epoch == 0:
+            end = packet.pts + (packet.duration or 0)
+            self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
         if packet.pts is not None and packet.stream_index in self._timed:
             duration = packet.duration or 0
             if packet.stream_index == self._stream.index and not duration:
@@ -184,20 +228,40 @@ class _StampedWalk:
 
     def _take_video(self, packet: Packet, account: _EpochAccount) -> None:
         pts = packet.pts
+        if self._leads:
+            self._look_for_lead(pts)
         if pts is None:
             self._missing += 1
-            self._excess += math.ceil(self._frame_ticks)
+            self._excess += 0 if self._leads else math.ceil(self._frame_ticks)
             return
         if pts in self._recent:
             self._repeated += 1
             self._excess += 1
         self._recent.append(pts)
-        clean = pts > self._latest + self._excess if self._latest is not None else self._excess == 0
-        if packet.is_keyframe and clean:
+        if packet.is_keyframe:
+            self._take_keyframe(packet, pts, account)
+        self._latest = pts if self._latest is None else max(self._latest, pts)
+
+    def _take_keyframe(self, packet: Packet, pts: int, account: _EpochAccount) -> None:
+        """An anchor when no frame before it, all of which are coded by now, can be placed at or after its stamp."""
+        pushed = 0
+        if self._latest is not None:
+            pushed = max(0, self._latest + self._excess + 1 - pts)
+        elif self._excess:
+            pushed = self._excess
+        if not pushed:
             position = -1 if packet.pos is None else packet.pos
             _note_anchor(account.anchors, Anchor(self._packets, position, packet.dts, pts), self._stream)
-            self._excess = 0
-        self._latest = pts if self._latest is None else max(self._latest, pts)
+        self._excess = pushed
+
+    def _look_for_lead(self, pts: int | None) -> None:
+        """Count the packets without a stamp that the file begins with, up to the first few stamps in a row."""
+        if pts is None:
+            self._unstamped_first += 1
+            self._stamps_in_a_row = 0
+        else:
+            self._stamps_in_a_row += 1
+        self._leads = self._stamps_in_a_row < _NO_LEAD_AFTER and 0 < self._unstamped_first < _LOOKED_AT
 
     def scan(self) -> Scan:
         while len(self._epochs) > 1 and self._epochs[-1].first_packet < 0:
@@ -211,8 +275,9 @@ class _StampedWalk:
             and extent.start is not None
             and extent.end is not None
         ]
+        unstamped = math.ceil(self._unstamped_first * self._frame_ticks)
         anchors = None
-        if len(epochs) > 1 or self._missing or self._repeated:
+        if len(epochs) > 1 or shifts[0] or self._missing or self._repeated:
             anchors = tuple(
                 Anchor(anchor.packet, anchor.position, anchor.dts, anchor.pts + shift)
                 for account, shift in zip(self._epochs, shifts, strict=True)
@@ -220,13 +285,16 @@ class _StampedWalk:
             )
         return Scan(
             Timeline(epochs=epochs, anchors=anchors, remarks=tuple(self._remarks())),
-            min((start for start, _ in placed), default=None),
+            min((start - unstamped for start, _ in placed), default=None),
             max((end for _, end in placed), default=None),
+            max((end * self._bases[index] for index, end in self._ends.items()), default=None)
+            if len(epochs) == 1
+            else None,
         )
 
     def _shifts(self) -> list[int]:
         """Ticks that place each epoch: where the one before ends in all streams, or where the clock itself tells."""
-        shifts = [0]
+        shifts = [self._lead()]
         for number, offset in enumerate(self._finder.joins[: len(self._epochs) - 1], 1):
             before, after = self._epochs[number - 1], self._epochs[number]
             if offset is None:
@@ -237,6 +305,25 @@ class _StampedWalk:
             shifts.append(shifts[-1] + offset)
         return shifts
 
+    def _lead(self) -> int:
+        """Ticks by which everything must be later so that nothing is before 0, where no result can hold it.
+
+        There are the frames before the first that has a stamp (FFmpeg tells no times before 0 of Matroska), and what a
+        clock showed that ran over soon after its start: FFmpeg tells such a start as negative.
+        """
+        first = self._epochs[0].extents.get(self._stream.index, _Extent()).start
+        if first is None:
+            return 0
+        unstamped = math.ceil(self._unstamped_first * self._frame_ticks)
+        lead = max(0, unstamped - first)
+        if first < 0:  # sound that began a little earlier then is before 0 too
+            base = self._bases[self._stream.index]
+            starts = [
+                e.start * self._bases[i] / base for i, e in self._epochs[0].extents.items() if e.start is not None
+            ]
+            lead = max(lead, math.ceil(-min(starts)))
+        return lead
+
     def _remarks(self) -> list[str]:
         remarks = []
         resets = sum(offset is None for offset in self._finder.joins[: len(self._epochs) - 1])
@@ -245,6 +332,11 @@ class _StampedWalk:
                 f"its clock was set anew {resets} times: what comes after was placed behind what came before, in "
                 "every stream by the same time"
             )
+        if lead := self._lead():
+            seconds = float(lead * self._bases[self._stream.index])
+            remarks.append(f"its first frames have a time before 0, or none: every stream was moved by {seconds:g} s")
+        if self._corrupt:
+            remarks.append(f"{self._corrupt} packets are incomplete or damaged as its container has them")
         if self._missing:
             remarks.append(f"{self._missing} video packets have no timestamp: their frames were placed by the order")
         if self._repeated:

@@ -30,6 +30,9 @@ from av.video.frame import VideoFrame
 _RESET_SECONDS = 1
 """A clock that steps back by more was set anew; by less, it jitters."""
 
+_NEVER = -(1 << 63)
+"""Before every time."""
+
 _CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
 """Ticks after which a container's clock starts again at 0."""
 
@@ -45,7 +48,7 @@ class Epoch:
     """A stretch of a video in which its clock runs on."""
 
     first_packet: int
-    """Number of its first video packet, in coding order."""
+    """Number of its first video packet, in coding order; the two fields of a frame have one number."""
     shift: int
     """Ticks to add to every timestamp of it; other streams add the same time."""
 
@@ -86,6 +89,11 @@ class Timeline:
     def regular(self) -> bool:
         """Whether every packet's own timestamp is its frame's pts."""
         return self.anchors is None
+
+    @property
+    def shifted(self) -> bool:
+        """Whether times of the source are moved, in any stretch of it."""
+        return any(epoch.shift for epoch in self.epochs)
 
     def near(self, start: int | None, end: int | None, time_base: Fraction) -> Timeline:
         """The same timeline with the anchors that reading around [start, end) needs, so that it stays small."""
@@ -186,8 +194,12 @@ class EpochFinder:
         return video_epoch if abs(seconds - new) < abs(seconds - old) else epoch
 
 
-class EpochShifts:
-    """Moves the times of every stream's packets as a timeline moves the video's."""
+class PacketPlacer:
+    """Moves the times of every stream's packets as a timeline moves the video's, and lets sound's times rise.
+
+    No container takes sound whose decoding times step back, as they do behind damage: such a packet goes one tick
+    behind the one before.
+    """
 
     def __init__(self, container: InputContainer, timeline: Timeline, video: int) -> None:
         """Args:
@@ -196,16 +208,29 @@ class EpochShifts:
         """
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._epochs, self._video_base = timeline.epochs, bases.get(video, Fraction(1))
-        self._finder = EpochFinder(container.format.name, video, bases) if len(self._epochs) > 1 else None
+        self._finder = EpochFinder(container.format.name, video, bases) if timeline.shifted else None
+        self._last = dict.fromkeys((each.index for each in container.streams.audio), _NEVER)
+        self.pushed = 0
+        """Packets of sound that had to go behind the one before."""
 
     def apply(self, packet: Packet) -> None:
         """Move the next packet, in the order of demuxing."""
-        if self._finder is None or packet.time_base is None:
-            return
-        epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
-        shift = round(self._epochs[epoch].shift * self._video_base / packet.time_base)
-        packet.pts = None if packet.pts is None else packet.pts + shift
-        packet.dts = None if packet.dts is None else packet.dts + shift
+        if self._finder is not None and packet.time_base is not None:
+            epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
+            shift = round(self._epochs[epoch].shift * self._video_base / packet.time_base)
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+        if packet.stream_index in self._last and packet.dts is not None:
+            self._let_rise(packet)
+
+    def _let_rise(self, packet: Packet) -> None:
+        last = self._last[packet.stream_index]
+        assert packet.dts is not None
+        if packet.dts <= last:
+            packet.dts = last + 1
+            packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
+            self.pushed += 1
+        self._last[packet.stream_index] = packet.dts
 
 
 def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterator[VideoFrame]:
@@ -292,14 +317,29 @@ class CountedPlacer:
 
 
 _HEVC_IDR = (19, 20)
+_VOP_START = b"\0\0\1\xb6"
+
+
+def repeats_a_frame(packet: Packet) -> bool:
+    """Whether a packet is empty, which is how Theora and AVI say that the frame before stays; no decoder takes such.
+
+    What a demuxer gives at its end, to flush the decoder, is empty too but has no time.
+    """
+    return packet.size == 0 and packet.dts is not None
 
 
 def is_closed_keyframe(packet: Packet, codec: str) -> bool:
-    """Whether a packet of H.264 or HEVC in Annex B form holds an IDR picture: nothing after it needs anything before.
+    """Whether a packet holds a keyframe that ends all that went before: nothing after it is shown before it, or needs
+    what came before it.
 
-    False for every other codec, where a keyframe's packet does not tell.
+    It is an IDR picture of H.264 or HEVC in Annex B form; in MPEG-4, packed for AVI, a keyframe without a B-frame in
+    its packet. False for every other codec, where a packet does not tell.
     """
-    if codec not in ("h264", "hevc") or not packet.is_keyframe:
+    if not packet.is_keyframe:
+        return False
+    if codec == "mpeg4":
+        return pictures_in(packet, codec) == 1
+    if codec not in ("h264", "hevc"):
         return False
     content = bytes(packet)
     at = content.find(b"\0\0\1")
@@ -312,3 +352,8 @@ def is_closed_keyframe(packet: Packet, codec: str) -> bool:
             return header >> 1 & 63 in _HEVC_IDR
         at = content.find(b"\0\0\1", at + 3)
     return False
+
+
+def pictures_in(packet: Packet, codec: str) -> int:
+    """How many pictures a packet of MPEG-4 part 2 holds; 1 for every other codec."""
+    return bytes(packet).count(_VOP_START) if codec == "mpeg4" else 1

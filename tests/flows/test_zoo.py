@@ -13,8 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.zoo import ALL, write_zoo
-from tests.zoo.checks import Frame, copied_streams, frames_of, is_part_of, is_strictly_rising, joined, tags_of
+from tests.zoo.checks import (
+    Frame,
+    copied_streams,
+    frames_of,
+    is_part_of,
+    is_same_tick,
+    is_strictly_rising,
+    joined,
+    tags_of,
+)
 from tests.zoo.specimen import Specimen
+
+pytestmark = pytest.mark.timeout(900)  # three jobs over a hundred files, on a machine that may be busy
 
 SHARD_SECONDS = ("0.5", "3", "600")
 """The last one makes every video a single shard."""
@@ -54,7 +65,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     for seconds, out in outs.items():
         command = ("restore", str(zoo), "--out", str(out), "--shard-seconds", seconds, *LOSSLESS)
         finished = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *command], capture_output=True, text=True, timeout=280, check=False
+            [sys.executable, "-m", "flows.cli", *command], capture_output=True, text=True, timeout=600, check=False
         )
         printed[seconds] = finished.stdout + finished.stderr
         assert finished.returncode == (1 if REFUSED else 0), printed[seconds]
@@ -95,27 +106,34 @@ def test_the_shard_length_shows_in_no_frame(runs: Runs, specimen: Specimen) -> N
     assert one
     assert is_strictly_rising([frame.seconds for frame in one])
     for other in others:
-        if specimen.lossless:
+        if specimen.lossless and specimen.outcome == "exact":
             assert other == one
-        else:
+        else:  # what a decoder makes up for damage depends on what it decoded before
             assert [replace(each, digest="") for each in other] == [replace(each, digest="") for each in one]
 
 
 @_named(EXACT)
 def test_every_other_stream_is_there_packet_by_packet(runs: Runs, specimen: Specimen, tmp_path: Path) -> None:
     expected = copied_streams(runs.zoo / specimen.name)
-    times = [list(each.seconds) for each in expected]
+    moved = specimen.moved_by(runs.zoo / specimen.name)
+    times = [[None if at is None else at + moved for at in each.seconds] for each in expected]
     if specimen.recordings is not None:
         times = joined(specimen.recordings(tmp_path)).streams
     for seconds in SHARD_SECONDS:
-        found = copied_streams(runs.result(specimen, seconds))
+        row, found = runs.rows(seconds)[specimen.name], copied_streams(runs.result(specimen, seconds))
+        if "stream" in specimen.lost:
+            assert any(specimen.lost["stream"] in line for line in row["damage"])
+            assert not found
+            continue
         assert [(each.kind, each.codec, each.digests) for each in found] == [
             (each.kind, each.codec, each.digests) for each in expected
         ]
-        assert [list(each.seconds) for each in found] == times
-        assert [(each.language, each.disposition) for each in found] == [
-            (each.language, each.disposition) for each in expected
-        ]
+        for told, wanted in zip(found, times, strict=True):
+            assert len(told.seconds) == len(wanted)
+            assert all(is_same_tick(at, right, told.time_base) for at, right in zip(told.seconds, wanted, strict=True))
+        assert [each.language for each in found] == [each.language for each in expected]
+        if not row["container_reason"]:  # MP4 has a default track of each kind, whatever the source says
+            assert [each.disposition for each in found] == [each.disposition for each in expected]
 
 
 @_named(EXACT)
@@ -123,11 +141,13 @@ def test_every_tag_is_there(runs: Runs, specimen: Specimen) -> None:
     expected, found = tags_of(runs.zoo / specimen.name), tags_of(runs.result(specimen, "3"))
     told = " | ".join(runs.rows("3")[specimen.name]["allowed"])
     for name, words in specimen.lost.items():
-        assert words in told
-        if name != "samples":
+        assert name == "stream" or words in told
+        if name not in ("samples", "stream"):
             assert getattr(found, name) != getattr(expected, name)
             found = replace(found, **{name: getattr(expected, name)})
-    if "samples" in specimen.lost:
+    if runs.rows("3")[specimen.name]["container_reason"]:
+        found = replace(found, video_disposition=expected.video_disposition)
+    if "samples" in specimen.lost or not expected.chroma_location:  # unsaid is left, which H.264 decoders say
         found = replace(found, chroma_location=expected.chroma_location)
     assert found == expected
 
@@ -149,6 +169,9 @@ def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Run
     for seconds in SHARD_SECONDS:
         result, row = runs.result(specimen, seconds), runs.rows(seconds)[specimen.name]
         assert any(specimen.note in line for line in row["damage"]), row["damage"]
+        assert [each.seconds for each in _frames(result)] == [
+            each.seconds for each in _frames(runs.zoo / specimen.name)
+        ]
         for found, source in zip(copied_streams(result), copied_streams(runs.zoo / specimen.name), strict=True):
             assert is_part_of(found.digests, source.digests)
 

@@ -33,7 +33,8 @@ MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands"
 class Frame:
     """A decoded frame of the main video stream."""
 
-    seconds: Fraction
+    seconds: Fraction | None
+    """None where a raw stream tells no time."""
     digest: str
     """Of its visible samples."""
     size: tuple[int, int]
@@ -55,6 +56,8 @@ class Copied:
     """Of each packet."""
     seconds: tuple[Fraction | None, ...]
     """pts of each packet."""
+    time_base: Fraction
+    """Seconds a tick."""
 
 
 def main_video(container: InputContainer) -> VideoStream:
@@ -89,6 +92,8 @@ def decoded_frames(path: Path) -> list[VideoFrame]:
         stream.codec_context.flags |= Flags.unaligned  # else a cropped left edge is rounded
         try:
             for packet in container.demux(stream):
+                if packet.size == 0 and packet.dts is not None:
+                    continue  # "as before": Theora's way, which no decoder takes
                 try:
                     frames += packet.decode()
                 except av.error.InvalidDataError:
@@ -98,10 +103,8 @@ def decoded_frames(path: Path) -> list[VideoFrame]:
     return frames
 
 
-def _seconds(frame: VideoFrame) -> Fraction:
-    assert frame.pts is not None
-    assert frame.time_base is not None
-    return frame.pts * frame.time_base
+def _seconds(frame: VideoFrame) -> Fraction | None:
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
 
 
 def samples_digest(frame: VideoFrame) -> str:
@@ -140,6 +143,7 @@ def copied_streams(path: Path) -> list[Copied]:
                 disposition=each.disposition,
                 digests=tuple(digests[each.index]),
                 seconds=tuple(seconds[each.index]),
+                time_base=each.time_base or Fraction(1),
             )
             for each in others
         ]
@@ -315,3 +319,10 @@ def is_strictly_rising(times: Sequence[Fraction]) -> bool:
 def is_part_of(some: Sequence[object], everything: Sequence[object]) -> bool:
     """Whether `some` are among `everything`, as often as they are there."""
     return not Counter(some) - Counter(everything)
+
+
+def is_same_tick(found: Fraction | None, wanted: Fraction | None, tick: Fraction) -> bool:
+    """Whether a time on a clock of `tick` seconds is the wanted one, or nearest to it where the clock has not that."""
+    if found is None or wanted is None:
+        return found is wanted
+    return 2 * abs(found - wanted) <= tick and (found == wanted or (wanted / tick).denominator != 1)

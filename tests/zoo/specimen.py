@@ -41,8 +41,14 @@ class Specimen:
     part of what the manifest says of it; empty where nothing is lost by it."""
     lossless: bool = True
     """Whether x264's lossless mode is so for it: coding fields, it is off by one level in a sample here and there."""
+    moved: Fraction | Callable[[Path], Fraction] = Fraction(0)
+    """Seconds by which every stream must be moved, because the picture begins before zero."""
     recordings: Callable[[Path], Sequence[Path]] | None = None
     """Writes into a folder the recordings that the file is a concatenation of, in order; their times start anew."""
+
+    def moved_by(self, path: Path) -> Fraction:
+        """`moved` of the specimen at `path`."""
+        return self.moved if isinstance(self.moved, Fraction) else self.moved(path)
 
 
 def clip(**options: Any) -> Callable[[Path], object]:

@@ -2,17 +2,238 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 
-from tests.zoo.specimen import Specimen, clip
+import av
+import ffmpeg
+import numpy as np
 
+from tests.media import Audio, Clip, make_video
+from tests.zoo.checks import frames_of
+from tests.zoo.field_pictures import write_field_pictures
+from tests.zoo.specimen import Specimen, clip, from_pattern, pattern, write
+
+X264 = {"vcodec": "libx264", "preset": "veryfast", "bf": 2, "g": 12, "pix_fmt": "yuv420p"}
+MS = Fraction(1, 1000)
+CLOCK = Fraction(1, 90000)
 DAY_AND_NIGHT = [*range(25), *range(25, 75, 5), *range(75, 100)]
+OPEN_GOP = {"x264-params": "open-gop=1:bframes=3:b-adapt=0:b-pyramid=normal:scenecut=0:keyint=12:min-keyint=12"}
+HEVC_OPEN_GOP = {"x265-params": "log-level=error:pools=1:open-gop=1:bframes=4:b-pyramid=1:keyint=12:min-keyint=12"}
+INTRA_REFRESH = {"x264-params": "intra-refresh=1:keyint=25:scenecut=0:bframes=0"}
+
+
+def jittered(step: int, jitter: int, frames: int, seed: int = 1) -> list[int]:
+    """Timestamps `step` ticks apart, each off by up to `jitter` ticks."""
+    return [int(at) for at in np.arange(frames) * step + np.random.default_rng(seed).integers(0, jitter, frames)]
+
+
+def _phone(path: Path) -> None:
+    """A phone's variable rate: about 30 a second, now and then 24 or a long exposure."""
+    steps = np.random.default_rng(4).choice([2999, 3000, 3003, 3750, 6006], 60)
+    pts = [0, *(int(at) for at in np.cumsum(steps))]
+    make_video(path, Clip(pts=pts, time_base=CLOCK, rate=Fraction(30), b_frames=1, audio=(Audio(seconds=2),)))
+
+
+def _restamped(path: Path, stamp: Callable[[int, int | None], int | None], frames: int = 60, **options: object) -> None:
+    """A Matroska file whose video packets carry other timestamps: `stamp` is told number and pts in milliseconds."""
+    plain = path.with_name(f"plain-{path.name}")
+    make_video(plain, Clip(frames=frames, **options))  # type: ignore[arg-type]
+    with av.open(str(plain)) as container, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(container.streams.video[0])
+        for number, packet in enumerate(container.demux(video=0)):
+            if packet.size:
+                packet.pts = stamp(number, packet.pts)
+                packet.dts = packet.pts
+                packet.stream = stream
+                out.mux_one(packet)
+    plain.unlink()
+
+
+def _every_tenth_twice(path: Path) -> None:
+    _restamped(path, lambda number, pts: (pts or 0) - 40 * (number % 10 == 5), gop=12)
+
+
+def _every_tenth_twice_times(path: Path) -> Sequence[Fraction]:
+    return [(40 * number - 39 * (number % 10 == 5)) * MS for number in range(60)]
+
+
+def two_recordings(folder: Path, suffix: str = ".ts", **options: object) -> list[Path]:
+    """Two recordings, the second longer, with sound that outlasts or falls short of the picture a little."""
+    paths = [folder / f"first{suffix}", folder / f"second{suffix}"]
+    for path, seconds in zip(paths, (2, 2.6), strict=True):
+        write(path, from_pattern(seconds, sound=True), **{**X264, "acodec": "mp2", **options})
+    return paths
+
+
+def _concatenated(recordings: Callable[[Path], Sequence[Path]]) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        folder = path.with_name(f"parts-{path.name}")
+        folder.mkdir()
+        parts = recordings(folder)
+        path.write_bytes(b"".join(part.read_bytes() for part in parts))
+        for part in parts:
+            part.unlink()
+        folder.rmdir()
+
+    return make
+
+
+def _after_a_later_one(folder: Path) -> list[Path]:
+    """The first recording was taken hours after the second, so the clock goes back by hours."""
+    late, early = folder / "late.ts", folder / "early.ts"
+    write(late, from_pattern(2, sound=True), **X264, acodec="mp2", output_ts_offset=20000)
+    write(early, from_pattern(2, sound=True), **X264, acodec="mp2")
+    return [late, early]
+
+
+def _wrap(path: Path) -> None:
+    """The 33-bit clock runs over in the middle."""
+    begin = (2**33 - 90000) / 90000
+    write(path, from_pattern(2.4, sound=True), **X264, acodec="mp2", output_ts_offset=f"{begin:.6f}", mpegts_copyts=1)
+
+
+def _before_zero(path: Path) -> Fraction:
+    """Seconds from the first packet of a file to zero: a clock that is about to run over is told as negative."""
+    with av.open(str(path)) as container:
+        return -min(packet.pts * packet.time_base for packet in container.demux() if packet.size)
+
+
+def _wrap_times(path: Path) -> Sequence[Fraction]:
+    return [frame.seconds + _before_zero(path) for frame in frames_of(path)]
+
+
+def _sound_lasts_longer(path: Path) -> None:
+    make_video(path, Clip(frames=40, b_frames=2, audio=(Audio(seconds=4),)))
+
+
+def _picture_lasts_longer(path: Path) -> None:
+    make_video(path, Clip(frames=80, b_frames=2, audio=(Audio(seconds=1),)))
+
+
+def _negative_first(path: Path) -> None:
+    """The picture begins 0.2 s before the sound, at a negative time."""
+    full = path.with_name(f"full-{path.stem}.mp4")
+    make_video(full, Clip(frames=60, b_frames=2, audio=(Audio("libmp3lame", seconds=2),)))
+    sides = [ffmpeg.input(str(full), itsoffset=-0.2).video, ffmpeg.input(str(full)).audio]
+    write(path, sides, c="copy", avoid_negative_ts="disabled")
+    full.unlink()
+
+
+def _every_40_ms(path: Path) -> Sequence[Fraction]:
+    return [Fraction(number, 25) for number in range(60)]
+
+
+def _field_pictures_times(path: Path) -> Sequence[Fraction]:
+    return [Fraction(number, 25) for number in range(50)]
+
 
 SPECIMENS: tuple[Specimen, ...] = (
+    Specimen(
+        "29.97.mp4", "timing", "30000/1001 frames a second", clip(rate=Fraction(30000, 1001), frames=60, b_frames=2)
+    ),
+    Specimen(
+        "23.976.mkv",
+        "timing",
+        "24000/1001 frames a second in milliseconds",
+        clip(rate=Fraction(24000, 1001), frames=48, b_frames=2),
+    ),
+    Specimen("59.94.ts", "timing", "60000/1001 frames a second", pattern(rate="60000/1001", **X264)),
     Specimen(
         "day and night.mkv",
         "timing",
         "CCTV: 25 frames a second by day, 5 by night",
         clip(pts=DAY_AND_NIGHT, rate=Fraction(25), b_frames=2),
+    ),
+    Specimen("phone.mp4", "timing", "A phone's variable frame rate", _phone),
+    Specimen(
+        "milliseconds.mp4",
+        "timing",
+        "a time base of 1/1000, every frame off by up to 9 ms",
+        clip(pts=jittered(40, 9, 60), time_base=MS, b_frames=2, muxer_options={"video_track_timescale": "1000"}),
+    ),
+    Specimen(
+        "jitter.mp4",
+        "timing",
+        "1/90000 with every frame off by up to 1000 ticks",
+        clip(
+            pts=jittered(3600, 1000, 60), time_base=CLOCK, b_frames=2, muxer_options={"video_track_timescale": "90000"}
+        ),
+    ),
+    Specimen(
+        "odd time base.mp4",
+        "timing",
+        "a time base of 1/704969",
+        clip(
+            pts=jittered(28199, 5, 50), time_base=Fraction(1, 704969), muxer_options={"video_track_timescale": "704969"}
+        ),
+    ),
+    Specimen("slow.mp4", "timing", "a frame in ten seconds", clip(rate=Fraction(1, 10), frames=6)),
+    Specimen(
+        "gap.mkv",
+        "timing",
+        "five seconds without a frame in the middle",
+        clip(pts=[*range(30), *range(155, 185)], b_frames=2),
+    ),
+    Specimen("one frame.mp4", "timing", "a single frame", clip(frames=1)),
+    Specimen("two frames.mkv", "timing", "two frames", clip(frames=2)),
+    Specimen("far from zero.ts", "timing", "begins 13 hours after zero", pattern(**X264, output_ts_offset=47000)),
+    Specimen(
+        "before zero.mkv",
+        "timing",
+        "begins at a negative time",
+        _negative_first,
+        times=_every_40_ms,
+        moved=Fraction(1, 5),
+    ),
+    Specimen("long sound.mp4", "timing", "sound that lasts longer than the picture", _sound_lasts_longer),
+    Specimen("short sound.mp4", "timing", "sound that ends before the picture", _picture_lasts_longer),
+    Specimen(
+        "pyramid.mp4",
+        "timing",
+        "B-frames that B-frames refer to",
+        pattern(**{**X264, "bf": 7}, **{"b-pyramid": "normal"}),
+    ),
+    Specimen("open gop.mp4", "timing", "H.264 with open GOPs", clip(frames=60, b_frames=3, options=OPEN_GOP)),
+    Specimen(
+        "hevc open gop.mkv", "timing", "HEVC with open GOPs", clip(frames=60, codec="libx265", options=HEVC_OPEN_GOP)
+    ),
+    Specimen("one gop.mp4", "timing", "one keyframe in 600 frames", clip(frames=100, gop=600, b_frames=2)),
+    Specimen("intra only.mkv", "timing", "keyframes only", clip(frames=50, gop=1)),
+    Specimen(
+        "intra refresh.ts",
+        "timing",
+        "no keyframe but the first: columns are refreshed in turn",
+        clip(frames=75, gop=25, options=INTRA_REFRESH),
+    ),
+    Specimen("wrap.ts", "timing", "the 33-bit clock runs over", _wrap, times=_wrap_times, moved=_before_zero),
+    Specimen(
+        "two recordings.ts",
+        "timing",
+        "two recordings end to end: the clock begins anew",
+        _concatenated(two_recordings),
+        recordings=two_recordings,
+    ),
+    Specimen(
+        "clock set back.ts",
+        "timing",
+        "two recordings, the later one first: the clock goes back by hours",
+        _concatenated(_after_a_later_one),
+        recordings=_after_a_later_one,
+    ),
+    Specimen(
+        "repeated stamps.mkv",
+        "timing",
+        "every tenth frame has the timestamp of the one before",
+        _every_tenth_twice,
+        times=_every_tenth_twice_times,
+    ),
+    Specimen(
+        "fields.h264",
+        "timing",
+        "raw H.264 whose frames are coded as two fields each (PAFF)",
+        write_field_pictures,
+        times=_field_pictures_times,
     ),
 )
