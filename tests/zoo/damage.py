@@ -200,6 +200,5 @@ SPECIMENS: tuple[Specimen, ...] = (
         "damage",
         "AVI whose index is noise: nothing is lost",
         _broken_index,
-        lost={"metadata": "software"},
     ),
 )
