@@ -203,7 +203,7 @@ SPECIMENS: tuple[Specimen, ...] = (
     Specimen(
         "phone.3gp",
         "container",
-        "3GP of H.263 and AMR",
+        "3GP of H.263 and AAC",
         pattern(size="176x144", vcodec="h263", sound=True, acodec="aac", ar=8000),
     ),
     Specimen("no index.mkv", "container", "Matroska from a pipe: no duration, no index", _without_index),

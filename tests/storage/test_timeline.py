@@ -1,0 +1,162 @@
+"""Frames are placed in time where packets alone do not tell, and the same from wherever reading begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from storage import splicing
+from storage.h264 import FieldPairs, parse_sps
+from storage.probe import probe_video
+from storage.reader import read_frames
+from storage.shards import PtsRange
+from storage.store import Store
+from storage.timeline import CountedPlacer, Epoch, Timeline, place_stamped
+from tests.media import planes_digest, shards_of, whole
+from tests.zoo import ALL
+from tests.zoo.checks import joined
+from tests.zoo.field_pictures import write_field_pictures
+from tests.zoo.specimen import remuxed
+
+PLACED = [
+    "raw.h264",
+    "raw.hevc",
+    "h264.avi",
+    "packed.avi",
+    "fields.h264",
+    "two recordings.ts",
+    "clock set back.ts",
+    "repeated stamps.mkv",
+    "before zero.mkv",
+    "wrap.ts",
+    "theora.ogv",
+    "two edits.mp4",
+]
+
+
+def _make(name: str, folder: Path) -> Path:
+    specimen = next(each for each in ALL if each.name == name)
+    specimen.make(folder / name)
+    return folder / name
+
+
+def _stamped(stamps: Sequence[int | None], ticks: int = 10) -> list[int]:
+    frames = [av.VideoFrame(16, 16, "gray") for _ in stamps]
+    for frame, stamp in zip(frames, stamps, strict=True):
+        frame.pts = stamp
+    return [int(frame.pts or 0) for frame in place_stamped(frames, Fraction(ticks))]
+
+
+@pytest.mark.parametrize(
+    ("stamps", "placed"),
+    [
+        ([0, 10, 20], [0, 10, 20]),
+        ([0, 10, 10, 20], [0, 10, 11, 20]),
+        ([0, 10, 9, 8, 20], [0, 10, 11, 12, 20]),
+        ([0, None, None, 30], [0, 10, 20, 30]),
+        ([None, None, 25, 35], [5, 15, 25, 35]),
+        ([0, None, 5, 20], [0, 10, 11, 20]),
+        ([None, None], [0, 10]),
+    ],
+)
+def test_stamps_are_kept_where_they_rise_and_mended_where_not(
+    stamps: Sequence[int | None], placed: Sequence[int]
+) -> None:
+    assert _stamped(stamps) == placed
+
+
+def _placed_by_counting(coded: Sequence[int], shown: Sequence[int], *, closed: set[int], lost: set[int]) -> list[int]:
+    placer = CountedPlacer(1, 0)
+    for packet in coded:
+        placer.fed(packet, 100 * packet, closed=packet in closed)
+        if packet in lost:
+            placer.lost(packet)
+    return [placer.place(packet) for packet in shown]
+
+
+def test_frames_are_counted_in_the_order_of_showing() -> None:
+    assert _placed_by_counting(range(4), [0, 2, 3, 1], closed=set(), lost=set()) == [0, 100, 200, 300]
+
+
+def test_a_lost_frame_leaves_its_place_empty() -> None:
+    shown = [0, 2, 3, 5, 6, 4, 7]  # packet 1, shown in place 3, was refused
+    placed = _placed_by_counting(range(8), shown, closed={7}, lost={1})
+    assert placed == [0, 100, 200, 400, 500, 600, 700]
+
+
+@pytest.mark.parametrize("shard_seconds", [Fraction(1, 5), Fraction(1)], ids=str)
+@pytest.mark.parametrize("name", PLACED)
+def test_placed_frames_are_the_same_in_every_shard(
+    name: str, shard_seconds: Fraction, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splicing, "_HEAD_BYTES", 188 * 20)
+    path = _make(name, tmp_path)
+    everything = [(frame.pts, planes_digest(frame)) for frame in read_frames(whole(path), Store())]
+    in_shards = [
+        (frame.pts, planes_digest(frame))
+        for shard in shards_of(path, shard_seconds)
+        for frame in read_frames(shard, Store())
+    ]
+    assert in_shards == everything
+    assert [at for at, _ in everything] == sorted({at for at, _ in everything})
+
+
+def test_recordings_end_to_end_are_played_one_after_the_other(tmp_path: Path) -> None:
+    specimen = next(each for each in ALL if each.name == "two recordings.ts")
+    path = _make(specimen.name, tmp_path)
+    (tmp_path / "parts").mkdir()
+    assert specimen.recordings is not None
+    expected = joined(specimen.recordings(tmp_path / "parts")).frames
+    shard = whole(path)
+    assert [(frame.pts or 0) * shard.probe.time_base for frame in read_frames(shard, Store())] == expected
+    assert len(shard.probe.timeline.epochs) == 2
+    assert "clock was set anew 1 times" in shard.probe.timeline.remarks[0]
+
+
+def test_the_end_of_a_long_raw_stream_is_read_without_its_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splicing, "_HEAD_BYTES", 188 * 20)
+    path = _make("fields.h264", tmp_path)
+    read: list[int] = []
+    plain: Callable[[splicing.SplicedFile, int], bytes] = splicing.SplicedFile.read
+
+    def counted(self: splicing.SplicedFile, size: int = -1) -> bytes:
+        content = plain(self, size)
+        read.append(len(content))
+        return content
+
+    monkeypatch.setattr(splicing.SplicedFile, "read", counted)
+    shard = whole(path)
+    last = list(read_frames(shard, Store(), wanted=PtsRange(45 * 48000, None)))
+    assert [frame.pts for frame in last] == [48000 * number for number in range(45, 50)]
+    assert 0 < sum(read) < path.stat().st_size / 2
+
+
+def test_two_fields_are_one_frame(tmp_path: Path) -> None:
+    raw = tmp_path / "a.h264"
+    write_field_pictures(raw, frames=20)
+    for path in (raw, remuxed(raw, tmp_path / "a.ts")):
+        with av.open(str(path)) as container:
+            fields = FieldPairs(container.streams.video[0])
+            seconds = [fields.is_second(packet) for packet in container.demux(video=0) if packet.size]
+        assert seconds == [False, True] * 20
+    assert len(list(read_frames(whole(raw), Store()))) == 20
+
+
+def test_a_cut_parameter_set_tells_nothing() -> None:
+    assert parse_sps(b"\x67\x4d") is None
+
+
+def test_a_file_that_ends_before_its_header_says_is_told(tmp_path: Path) -> None:
+    path = _make("cut.mkv", tmp_path)
+    assert any("it may be cut" in remark for remark in probe_video(str(path), Store()).timeline.remarks)
+
+
+def test_a_timeline_begins_with_the_first_packet() -> None:
+    with pytest.raises(ValueError, match="first epoch"):
+        Timeline(epochs=(Epoch(3, 0),))
