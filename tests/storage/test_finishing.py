@@ -10,9 +10,10 @@ import av
 import pyarrow.parquet as pq
 import pytest
 
+from storage.assembly import AssemblyReport, assemble_video
 from storage.containers import choose_container
 from storage.encoding import EncodeSettings, SizeSettings, output_picture
-from storage.errors import MediaError
+from storage.errors import MediaError, SourceError
 from storage.finishing import FinishingOrder, finish_video
 from storage.manifest import write_faces_part
 from storage.reader import read_frames
@@ -127,4 +128,26 @@ def test_a_segment_that_lacks_a_frame_is_not_committed(order: FinishingOrder) ->
     wrong = replace(order, receipts=(order.receipts[0], short, *order.receipts[2:]))
     with pytest.raises(MediaError, match="frames"):
         finish_video(wrong, STORE)
+    assert _results(order) == []
+
+
+@pytest.mark.parametrize("while_joining", [False, True], ids=["before joining", "while it is joined"])
+def test_a_source_that_is_still_being_written_never_becomes_a_result(
+    order: FinishingOrder, while_joining: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def go_on_recording() -> None:
+        with Path(order.shard.source.url).open("ab") as source:
+            source.write(b"\0\0\0\x08free")
+
+    def joined_meanwhile(*given: object, **named: object) -> AssemblyReport:
+        report = assemble_video(*given, **named)  # type: ignore[arg-type]
+        go_on_recording()
+        return report
+
+    if while_joining:
+        monkeypatch.setattr("storage.finishing.assemble_video", joined_meanwhile)
+    else:
+        go_on_recording()
+    with pytest.raises(SourceError, match="changed while the job ran"):
+        finish_video(order, STORE)
     assert _results(order) == []
