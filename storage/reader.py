@@ -158,7 +158,9 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
             "The file changed while the job ran: run the same command again"
         )
     crop_exactly(stream)
-    stream.thread_type = "AUTO"
+    # Threads that share the slices of one frame. With a thread a frame, an error in one packet would surface packets
+    # later, and take whole frames of others with it: how many would depend on the number of threads.
+    stream.thread_type = "SLICE"
     stream.codec_context.thread_count = threads
     return stream
 

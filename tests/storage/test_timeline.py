@@ -160,3 +160,11 @@ def test_a_file_that_ends_before_its_header_says_is_told(tmp_path: Path) -> None
 def test_a_timeline_begins_with_the_first_packet() -> None:
     with pytest.raises(ValueError, match="first epoch"):
         Timeline(epochs=(Epoch(3, 0),))
+
+
+@pytest.mark.parametrize("name", ["cut moov first.mp4", "lost frames.mkv", "noise in.mp4"])
+def test_damage_costs_the_same_frames_with_any_number_of_threads(name: str, tmp_path: Path) -> None:
+    """Who searches the frames and who writes them may have different numbers of threads."""
+    shard = whole(_make(name, tmp_path))
+    one, four = ([frame.pts for frame in read_frames(shard, Store(), threads=threads)] for threads in (1, 4))
+    assert one == four
