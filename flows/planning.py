@@ -6,12 +6,14 @@ Nothing here imports torch, so that the workers that probe start fast.
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
 import ray.data
+from ray.util.annotations import RayDeprecationWarning
 
 from actors.comparison import compared_picture
 from flows.job import Job, place
@@ -74,7 +76,10 @@ def _probe_in_tasks(sources: Sequence[Source], store: Store, *, tasks: int) -> d
         return {}
     items = [{"source": pickle.dumps(source)} for source in sources]
     rows = ray.data.from_items(items, override_num_blocks=tasks)
-    probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
+    with warnings.catch_warnings():
+        # Ray 2.60 names no other way to bound a task's retries.
+        warnings.simplefilter("ignore", RayDeprecationWarning)
+        probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
     return {row["key"]: row for row in probed.iter_rows()}
 
 

@@ -164,14 +164,16 @@ def _expected_frames(source: Source, side: Side, store: Store) -> tuple[FrameInd
     if plain.rises and not plain.not_decoded and side.probe.timeline.regular:
         return plain, []
     shard = Shard(source, side.probe, PtsRange(None, None))
-    pts = [frame.pts for frame in read_frames(shard, store, threads=os.cpu_count() or 1) if frame.pts is not None]
+    frames = read_frames(shard, store, threads=os.cpu_count() or 1)
+    pts = np.fromiter((frame.pts for frame in frames if frame.pts is not None), dtype=np.int64)
     why = (
         f"{plain.not_decoded} packets or frames of the source are damaged"
         if plain.not_decoded
         else "the source's timestamps alone do not tell when its frames are shown"
     )
-    frames = FrameIndex(np.array(pts, dtype=np.int64), side.probe.time_base)
-    return frames, [f"{why}: the result was compared with what facemill's reader makes of it"]
+    return FrameIndex(pts, side.probe.time_base), [
+        f"{why}: the result was compared with what facemill's reader makes of it"
+    ]
 
 
 def _terms(row: Row | None) -> Terms:
