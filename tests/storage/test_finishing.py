@@ -77,13 +77,13 @@ def _second_segment(order: FinishingOrder) -> tuple[Path, Path]:
 
 
 def _damage(segment: Path) -> None:
-    """Overwrite a part of a packet in the middle."""
+    """Overwrite a packet in the middle."""
     with av.open(str(segment)) as container:
         packets = [packet for packet in container.demux(container.streams.video[0]) if packet.size]
     packet = packets[len(packets) // 2]
     assert packet.pos is not None
     content = bytearray(segment.read_bytes())
-    content[packet.pos + packet.size // 2 : packet.pos + packet.size // 2 + 6] = bytes(6)
+    content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
     segment.write_bytes(content)
 
 
