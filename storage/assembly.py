@@ -313,27 +313,47 @@ def _copy(
         while waiting is not None and (time is None or (waiting.dts or 0) * time_base <= time):
             waiting.time_base = time_base
             waiting.stream = video
-            out.mux_one(waiting)
+            _mux(out, waiting, f"{indexer.index.name}: the picture")
             waiting = next(packets, None)
 
     for packet in _demuxed(container, messages):
         if packet.size == 0:
             continue
         placer.apply(packet)
-        target = copied.get(packet.stream_index)
-        indexer.take(packet, hashed=packet.stream_index not in left_out)
+        source_index = packet.stream_index
+        target = copied.get(source_index)
+        indexer.take(packet, hashed=source_index not in left_out)
         if target is None:
             continue
         if packet.dts is not None and packet.time_base is not None:
             mux_video_until(packet.dts * packet.time_base)
         packet.stream = target
-        out.mux_one(packet)
+        _mux(out, packet, f"{indexer.index.name}: stream {source_index} ({target.type})")
     mux_video_until(None)
-    if placer.pushed:
-        messages.append(
-            f"{placer.pushed} packets of sound have a time that is not after the one before: moved behind it"
-        )
+    for index, pushed in placer.pushed.items():
+        if index in copied:
+            messages.append(
+                f"stream {index} ({copied[index].type}): the time of {pushed} packets was before that of the one "
+                "before: moved behind it"
+            )
     return messages
+
+
+def _mux(out: OutputContainer, packet: Packet, name: str) -> None:
+    """Write a packet of the stream that is called `name`.
+
+    Raises:
+        MediaError: the container does not take it.
+    """
+    try:
+        out.mux_one(packet)
+    except OSError:
+        raise  # a full disk, which says so itself
+    except av.error.FFmpegError as error:
+        at = f"pts {packet.pts}, dts {packet.dts}, {packet.size} bytes"
+        raise MediaError(
+            f"{name}: the result's container does not take the packet of {at}: {error.strerror}"
+        ) from error
 
 
 def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]:

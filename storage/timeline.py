@@ -195,10 +195,11 @@ class EpochFinder:
 
 
 class PacketPlacer:
-    """Moves the times of every stream's packets as a timeline moves the video's, and lets sound's times rise.
+    """Moves the times of every stream's packets as a timeline moves the video's, and lets decoding times rise.
 
-    No container takes sound whose decoding times step back, as they do behind damage: such a packet goes one tick
-    behind the one before.
+    No container takes a stream whose decoding times step back, as they do behind damage and in badly sorted subtitles:
+    such a packet goes behind the one before. Its pts stays where it can, which is never before its dts. The picture
+    that is restored gets its times elsewhere.
     """
 
     def __init__(self, container: InputContainer, timeline: Timeline, video: int) -> None:
@@ -209,9 +210,10 @@ class PacketPlacer:
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._epochs, self._video_base = timeline.epochs, bases.get(video, Fraction(1))
         self._finder = EpochFinder(container.format.name, video, bases) if timeline.shifted else None
-        self._last = dict.fromkeys((each.index for each in container.streams.audio), _NEVER)
-        self.pushed = 0
-        """Packets of sound that had to go behind the one before."""
+        self._last = {each.index: _NEVER for each in container.streams if each.index != video}
+        self._may_repeat = {each.index for each in container.streams if each.type in ("subtitle", "data")}
+        self.pushed: dict[int, int] = {}
+        """By stream index: packets that had to go behind the one before."""
 
     def apply(self, packet: Packet) -> None:
         """Move the next packet, in the order of demuxing."""
@@ -220,17 +222,18 @@ class PacketPlacer:
             shift = round(self._epochs[epoch].shift * self._video_base / packet.time_base)
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
-        if packet.stream_index in self._last and packet.dts is not None:
+        if packet.stream_index in self._last and packet.dts is not None and packet.size:
             self._let_rise(packet)
 
     def _let_rise(self, packet: Packet) -> None:
-        last = self._last[packet.stream_index]
+        index = packet.stream_index
         assert packet.dts is not None
-        if packet.dts <= last:
-            packet.dts = last + 1
+        lowest = self._last[index] + (index not in self._may_repeat)
+        if packet.dts < lowest:
+            packet.dts = lowest
             packet.pts = None if packet.pts is None else max(packet.pts, packet.dts)
-            self.pushed += 1
-        self._last[packet.stream_index] = packet.dts
+            self.pushed[index] = self.pushed.get(index, 0) + 1
+        self._last[index] = packet.dts
 
 
 def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterator[VideoFrame]:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import av
+import ffmpeg
 import pytest
 from av.stream import Disposition
 
@@ -20,7 +21,10 @@ from storage.containers import ContainerChoice, choose_container
 from storage.encoding import EncodeSettings
 from storage.errors import MediaError
 from storage.shards import Shard
+from storage.timeline import PacketPlacer, Timeline
 from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
+from tests.zoo.specimen import write
+from tests.zoo.streams import unsorted_subtitles
 
 FAST = EncodeSettings(preset="ultrafast", crf=30)
 WITH_B_FRAMES = EncodeSettings(preset="veryfast", crf=30)
@@ -250,3 +254,42 @@ def test_the_source_may_be_an_open_file(tmp_path: Path) -> None:
 def test_the_sample_aspect_ratio_is_kept(tmp_path: Path) -> None:
     joined = join_again(make_video(tmp_path / "a.mp4", Clip(sample_aspect_ratio=Fraction(16, 11))))
     assert joined.source.sample_aspect_ratio == joined.result.sample_aspect_ratio == Fraction(16, 11)
+
+
+def test_a_subtitle_that_steps_back_in_time_goes_with_the_one_before(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    unsorted_subtitles(source)
+    with av.open(str(source)) as container:
+        assert [packet.pts for packet in container.demux(subtitles=0) if packet.size] == [100, 50]
+    joined = join_again(source)
+    assert joined.result.others[0].packets == joined.source.others[0].packets
+    with av.open(str(joined.path)) as container:
+        assert [packet.pts for packet in container.demux(subtitles=0) if packet.size] == [100, 100]
+    assert joined.report.messages == [
+        "stream 1 (subtitle): the time of 1 packets was before that of the one before: moved behind it"
+    ]
+
+
+def test_a_second_picture_that_steps_back_in_time_goes_behind_the_one_before(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "plain.mp4", Clip(codec="mpeg4"))
+    two = tmp_path / "a.mkv"
+    write(two, [ffmpeg.input(str(source))["v"]] * 2, c="copy")
+    with av.open(str(two)) as container:
+        placer = PacketPlacer(container, Timeline(), 0)
+        times = []
+        for number, packet in enumerate(container.demux(video=1)):
+            assert packet.dts is not None or not packet.size
+            if number == 9 and packet.dts is not None:
+                packet.pts = packet.dts = packet.dts - 90
+            placer.apply(packet)
+            times.append((packet.pts, packet.dts))
+    assert times[8:11] == [(320, 320), (321, 321), (400, 400)]
+    assert placer.pushed == {1: 1}
+
+
+def test_a_packet_that_the_result_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "a.mkv"
+    unsorted_subtitles(source)
+    monkeypatch.setattr(PacketPlacer, "apply", lambda self, packet: None)
+    with pytest.raises(MediaError, match=r"a\.mkv: stream 1 \(subtitle\): .* of pts 50, dts 50, "):
+        join_again(source)

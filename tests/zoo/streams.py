@@ -216,6 +216,14 @@ SPECIMENS: tuple[Specimen, ...] = (
         lambda path: _subtitles_and_font(path),
     ),
     Specimen(
+        "unsorted subtitles.mkv",
+        "streams",
+        "a subtitle that is earlier than the one before",
+        lambda path: unsorted_subtitles(path),
+        "damaged",
+        "the time of 1 packets was before that of the one before",
+    ),
+    Specimen(
         "mov-text.mp4", "streams", "3GPP timed text", _with_text("mov_text", **{"metadata:s:s:0": "language=deu"})
     ),
     Specimen("pgs.mkv", "streams", "bitmap subtitles of Blu-ray (PGS)", _with_packets(("hdmv_pgs_subtitle", _PGS))),
@@ -258,6 +266,16 @@ SPECIMENS: tuple[Specimen, ...] = (
         lambda path: write(path, [*_tones(1), *from_pattern()], **{**_VIDEO, "c:a": "flac"}),
     ),
 )
+
+
+def unsorted_subtitles(path: Path) -> None:
+    """Two subtitles at 0.1 and 1.1 s, of which the second is patched to stand at 0.05 s."""
+    _with_text("srt")(path)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"Line 1\n") - 3  # a block's time in its cluster: 16 bits, before the flags and the content
+    earlier = int.from_bytes(content[at : at + 2], "big", signed=True) - 1050
+    content[at : at + 2] = earlier.to_bytes(2, "big", signed=True)
+    path.write_bytes(content)
 
 
 def _subtitles_and_font(path: Path) -> None:
