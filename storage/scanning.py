@@ -195,7 +195,9 @@ class _StampedWalk:
         self._timed = {each.index for each in (*container.streams.audio, stream)}
         self._epochs = [_EpochAccount(0)]
         self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
-        self._packets = self._missing = self._repeated = self._corrupt = 0
+        self._packets = self._missing = self._repeated = self._stepped_back = self._corrupt = 0
+        self._last_dts: int | None = None
+        self._catching_up_to: int | None = None  # pts that a clock which stepped back a little had reached before
         self._leads = True  # whether the file may still be about to come to the frame with the first stamp
         self._unstamped_first = self._stamps_in_a_row = 0
         self._latest: int | None = None
@@ -213,6 +215,7 @@ class _StampedWalk:
         if packet.stream_index == self._stream.index:
             if account.first_packet < 0:
                 account.first_packet, self._latest = self._packets, None
+                self._last_dts = self._catching_up_to = None
                 self._recent.clear()
             if not self._fields.is_second(packet):
                 self._take_video(packet, account)
@@ -228,6 +231,7 @@ class _StampedWalk:
 
     def _take_video(self, packet: Packet, account: _EpochAccount) -> None:
         pts = packet.pts
+        self._look_for_step_back(packet.dts)
         if self._leads:
             self._look_for_lead(pts)
         if pts is None:
@@ -254,6 +258,20 @@ class _StampedWalk:
             _note_anchor(account.anchors, Anchor(self._packets, position, packet.dts, pts), self._stream)
         self._excess = pushed
 
+    def _look_for_step_back(self, dts: int | None) -> None:
+        """Note a clock that goes back by too little to be one set anew.
+
+        Each frame until it has caught up may be shown a tick after the one before, instead of at its stamp.
+        """
+        if dts is None:
+            return
+        if self._last_dts is not None and dts <= self._last_dts:
+            self._stepped_back += 1
+            self._catching_up_to = self._latest
+        self._last_dts = dts
+        if self._catching_up_to is not None and dts <= self._catching_up_to:
+            self._excess += 1
+
     def _look_for_lead(self, pts: int | None) -> None:
         """Count the packets without a stamp that the file begins with, up to the first few stamps in a row."""
         if pts is None:
@@ -277,7 +295,7 @@ class _StampedWalk:
         ]
         unstamped = math.ceil(self._unstamped_first * self._frame_ticks)
         anchors = None
-        if len(epochs) > 1 or shifts[0] or self._missing or self._repeated:
+        if len(epochs) > 1 or shifts[0] or self._missing or self._repeated or self._stepped_back:
             anchors = tuple(
                 Anchor(anchor.packet, anchor.position, anchor.dts, anchor.pts + shift)
                 for account, shift in zip(self._epochs, shifts, strict=True)
@@ -341,4 +359,9 @@ class _StampedWalk:
             remarks.append(f"{self._missing} video packets have no timestamp: their frames were placed by the order")
         if self._repeated:
             remarks.append(f"{self._repeated} video packets repeat a timestamp: their frames come a tick later")
+        if self._stepped_back:
+            remarks.append(
+                f"its clock steps back by less than a second {self._stepped_back} times: frames come a tick apart "
+                "until it has caught up"
+            )
         return remarks

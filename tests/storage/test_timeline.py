@@ -31,6 +31,7 @@ PLACED = [
     "two recordings.ts",
     "clock set back.ts",
     "repeated stamps.mkv",
+    "clock steps back.flv",
     "before zero.mkv",
     "wrap.ts",
     "theora.ogv",
@@ -135,6 +136,24 @@ def test_the_end_of_a_long_raw_stream_is_read_without_its_middle(
     last = list(read_frames(shard, Store(), wanted=PtsRange(45 * 48000, None)))
     assert [frame.pts for frame in last] == [48000 * number for number in range(45, 50)]
     assert 0 < sum(read) < path.stat().st_size / 2
+
+
+@pytest.mark.parametrize("name", ["clock steps back.flv"])
+def test_a_mended_clock_gives_the_times_that_the_zoo_knows(name: str, tmp_path: Path) -> None:
+    specimen = next(each for each in ALL if each.name == name)
+    path = _make(name, tmp_path)
+    assert specimen.times is not None
+    shard = whole(path)
+    assert [(frame.pts or 0) * shard.probe.time_base for frame in read_frames(shard, Store())] == specimen.times(path)
+
+
+@pytest.mark.parametrize("name", ["clock steps back.flv"])
+def test_a_mended_clock_gives_the_same_frames_from_wherever_reading_begins(name: str, tmp_path: Path) -> None:
+    shard = whole(_make(name, tmp_path))
+    everything = [int(frame.pts or 0) for frame in read_frames(shard, Store())]
+    for first, start in enumerate(everything):
+        found = [frame.pts for frame in read_frames(shard, Store(), wanted=PtsRange(start, None))]
+        assert found == everything[first:]
 
 
 def test_two_fields_are_one_frame(tmp_path: Path) -> None:

@@ -59,6 +59,33 @@ def _every_tenth_twice_times(path: Path) -> Sequence[Fraction]:
     return [(40 * number - 39 * (number % 10 == 5)) * MS for number in range(60)]
 
 
+def _flv_with_clock(path: Path, clock: Callable[[int], int], frames: int = 60) -> None:
+    """An FLV whose video tags carry other times: `clock` is told the true one, in milliseconds."""
+    make_video(path, Clip(frames=frames, gop=5))
+    content = bytearray(path.read_bytes())
+    at = 13  # behind the file's header, and the size of the tag before the first
+    while at < len(content):
+        if content[at] == 9:
+            low, high = content[at + 4 : at + 7], content[at + 7 : at + 8]
+            time = clock(int.from_bytes(high + low, "big")).to_bytes(4, "big")
+            content[at + 4 : at + 8] = time[1:] + time[:1]
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    path.write_bytes(bytes(content))
+
+
+def _stepping_back(path: Path) -> None:
+    _flv_with_clock(path, lambda time: time if time < 37 * 40 else time - 300)
+
+
+def _stepping_back_times(path: Path) -> Sequence[Fraction]:
+    """The frames come a millisecond apart until the clock has caught up."""
+    shown: list[int] = []
+    for number in range(60):
+        stamp = 40 * number - 300 * (number >= 37)
+        shown.append(max(stamp, shown[-1] + 1) if shown else stamp)
+    return [time * MS for time in shown]
+
+
 def two_recordings(folder: Path, suffix: str = ".ts", **options: object) -> list[Path]:
     """Two recordings, the second longer, with sound that outlasts or falls short of the picture a little."""
     paths = [folder / f"first{suffix}", folder / f"second{suffix}"]
@@ -228,6 +255,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "every tenth frame has the timestamp of the one before",
         _every_tenth_twice,
         times=_every_tenth_twice_times,
+    ),
+    Specimen(
+        "clock steps back.flv",
+        "timing",
+        "the clock steps back by 300 ms",
+        _stepping_back,
+        times=_stepping_back_times,
     ),
     Specimen(
         "fields.h264",
