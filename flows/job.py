@@ -11,7 +11,7 @@ from flows.config import JobConfig
 from storage.catalogue import Source, find_sources, searched_folders
 from storage.errors import UsageError
 from storage.receipts import WorkArea
-from storage.store import Store, is_remote, join
+from storage.store import Store, absolute, is_remote, join
 from weights import ExpertWeights, choose_weights
 
 
@@ -49,7 +49,7 @@ def open_job(config: JobConfig) -> Job:
     """
     store = Store(config.s3_endpoint)
     sources = find_sources(config.sources, store)
-    out = config.out if is_remote(config.out) else os.path.abspath(os.path.expanduser(config.out))
+    out = absolute(config.out)
     _refuse_searched(out, config.sources)
     _refuse_sources(out, sources)
     experts = _chosen_weights(config)
@@ -61,7 +61,7 @@ def open_job(config: JobConfig) -> Job:
 
 def place(url: str) -> str:
     """What two names of one place have in common: links resolved for local paths."""
-    return url.rstrip("/") if is_remote(url) else os.path.realpath(url.removeprefix("file://"))
+    return absolute(url).rstrip("/") if is_remote(url) else os.path.realpath(absolute(url))
 
 
 def _refuse_searched(out: str, arguments: Sequence[str]) -> None:

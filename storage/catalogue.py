@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from storage.errors import SourceError, UsageError
-from storage.store import FileIdentity, Store, is_remote, join, storage_errors_as
+from storage.store import FileIdentity, Store, absolute, is_remote, join, storage_errors_as
 
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv "
@@ -83,9 +83,7 @@ def searched_folders(arguments: Iterable[str]) -> list[str]:
     """Folders and prefixes that `arguments` search to any depth: a file put there later would become a source."""
     folders = []
     for argument in arguments:
-        path = (
-            argument if is_remote(argument) else os.path.abspath(os.path.expanduser(argument.removeprefix("file://")))
-        )
+        path = absolute(argument)
         if glob.has_magic(path) and not os.path.exists(path):
             folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
         elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
@@ -137,7 +135,7 @@ def _identity(url: str, store: Store) -> FileIdentity:
 
 
 def _expand_remote(url: str, store: Store) -> list[Source]:
-    url = url.replace("s3a://", "s3://", 1)  # listings give s3://, whatever was asked
+    url = absolute(url)
     filesystem, path = store.filesystem(url)
     if "/" in path and not url.endswith("/") and filesystem.isfile(path):
         return [_named(url, store)]  # before any listing, which the credentials may not allow

@@ -35,6 +35,13 @@ def is_remote(url: str) -> bool:
     return _SCHEME.match(url) is not None and not url.startswith("file://")
 
 
+def absolute(url: str) -> str:
+    """The one name of a place: an absolute path, or an `s3://` URL, which is how listings name objects."""
+    if is_remote(url):
+        return url.replace("s3a://", "s3://", 1) if url.startswith("s3a://") else url
+    return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+
+
 def join(base: str, *names: str) -> str:
     """Join path parts with `/`, for a local folder and an `s3://` prefix alike."""
     return posixpath.join(base.rstrip("/") or "/", *names)
@@ -70,7 +77,7 @@ class Store:
             UsageError: `url` is neither a path nor `file://` nor `s3://bucket`.
         """
         if not is_remote(url):
-            return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
+            return fsspec.filesystem("file"), absolute(url)
         if not url.startswith(_S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
         options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": READ_BLOCK_BYTES}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.errors import DestinationError, SourceError, UsageError
-from storage.store import Store, is_remote, join, storage_errors_as
+from storage.store import Store, absolute, is_remote, join, storage_errors_as
 from tests.conftest import S3Server
 
 
@@ -275,3 +275,18 @@ def test_remote_and_local_are_told_apart() -> None:
     assert not is_remote("/data/s3://bucket")
     assert join("s3://bucket/", "a", "b") == "s3://bucket/a/b"
     assert join("/", "a") == "/a"
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("s3a://bucket/a b/c", "s3://bucket/a b/c"),
+        ("s3://bucket/s3a://c", "s3://bucket/s3a://c"),
+        ("file:///a/b", "/a/b"),
+        ("/a/../b/", "/b"),
+        ("~/a", f"{Path.home()}/a"),
+        ("a", f"{Path.cwd()}/a"),
+    ],
+)
+def test_a_place_has_one_name(url: str, name: str) -> None:
+    assert absolute(url) == name
