@@ -19,13 +19,13 @@ from rich.console import Console
 
 from flows.verdicts import Verdict, as_json, print_verdicts
 from storage.catalogue import Source, find_sources
-from storage.errors import FacemillError, UsageError, explain
+from storage.errors import FacemillError, SourceError, UsageError, explain
 from storage.manifest import read_all_video_rows
 from storage.media_index import FrameIndex, MediaIndex, index_media
 from storage.probe import VideoProbe, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard
-from storage.store import Store, is_remote, join, storage_errors_as
+from storage.store import Store, absolute, join, storage_errors_as
 from storage.verification import Check, Side, Terms, compare
 
 _PRINTED_COLUMNS = 160
@@ -60,7 +60,7 @@ def verify(
     verdicts = []
     for pair in pairs_of(source, result, store):
         with progress.status(f"verifying {pair.source.relative_path}"):
-            verdicts.append(verify_pair(pair, store))
+            verdicts.append(_verdict_of(pair, store))
     if json:
         typer.echo(as_json(verdicts))
     else:
@@ -77,6 +77,7 @@ def pairs_of(source: str, result: str, store: Store) -> Iterator[Pair]:
         UsageError: there is no result, or one for several sources.
     """
     sources = find_sources([source], store)
+    result = absolute(result)  # as the manifest's folder is named, below
     with storage_errors_as(UsageError, result):
         is_file = _is_file(result, store)
         if not is_file and not _is_folder(result, store):
@@ -107,8 +108,8 @@ def _is_folder(url: str, store: Store) -> bool:
 
 
 def _manifest_folder(result: str, store: Store) -> str | None:
-    """The nearest folder above a result that has a manifest."""
-    folder = posixpath.dirname(result if is_remote(result) else os.path.abspath(result))
+    """The nearest folder above a result, by its absolute name, that has a manifest."""
+    folder = posixpath.dirname(result)
     while posixpath.basename(folder):
         if _is_folder(join(folder, "_facemill"), store):
             return folder
@@ -124,6 +125,16 @@ def _row_of(source: Source, rows: list[Row]) -> Row | None:
         return row["source_version"] == source.identity.version, row["status"] == "done"
 
     return max(mine, key=fit, default=None)
+
+
+def _verdict_of(pair: Pair, store: Store) -> Verdict:
+    """`verify_pair`, where a source that cannot be read is a verdict too: it costs no other file its own."""
+    try:
+        with storage_errors_as(SourceError, pair.source.url):
+            return verify_pair(pair, store)
+    except FacemillError as error:
+        unreadable = (Check("source", "can be read", "fault", explain(error)),)
+        return Verdict(pair.source.relative_path, pair.source.url, pair.result, unreadable, ())
 
 
 def verify_pair(pair: Pair, store: Store) -> Verdict:

@@ -277,12 +277,37 @@ def test_an_archive_is_verified_with_its_manifest(capsys, monkeypatch, tmp_path:
     (broken,) = [video for video in told["videos"] if video["video"] == "broken.mkv"]
     assert "cannot be opened as media" in broken["notes"][0]
 
-    code, told = verified(capsys, monkeypatch, source / "deep" / "a.avi", out / "deep" / "a.avi.mp4")
-    assert (code, told["videos"][0]["outcome"]) == (0, "allowed")
+    monkeypatch.chdir(out / "deep")
+    for place in (out / "deep" / "a.avi.mp4", "a.avi.mp4", f"file://{out}/deep/a.avi.mp4", "../deep/a.avi.mp4"):
+        code, told = verified(capsys, monkeypatch, source / "deep" / "a.avi", place)
+        assert (code, told["videos"][0]["outcome"]) == (0, "allowed"), place
     shutil.copy(source / "b.mp4", out / "deep" / "a.avi.mp4")
     assert verified(capsys, monkeypatch, source / "deep" / "a.avi", out / "deep" / "a.avi.mp4")[0] == 1
     (out / "b.mp4").unlink()
     assert verified(capsys, monkeypatch, source / "b.mp4", out)[0] == 1
+
+
+def test_a_source_that_cannot_be_read_costs_no_other_its_verdict(  # type: ignore[no-untyped-def]
+    capsys, monkeypatch, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    for folder, file in ((source, pair[0]), (out, pair[1])):
+        folder.mkdir()
+        shutil.copy(file, folder / "b.mp4")
+        (folder / "a.mp4").write_bytes(b"no video")
+    (source / "c.mp4").symlink_to("gone")
+    code, told = verified(capsys, monkeypatch, source, out)
+    assert code == 1
+    assert {video["video"]: video["outcome"] for video in told["videos"]} == {
+        "a.mp4": "differs",
+        "b.mp4": "equal",
+        "c.mp4": "differs",
+    }
+    unreadable = [
+        check["told"] for video in told["videos"] for check in video["checks"] if check["subject"] == "source"
+    ]
+    assert "cannot be opened as media" in unreadable[0]
+    assert "not found" in unreadable[1]
 
 
 def test_a_table_is_printed(capsys, monkeypatch, pair: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
