@@ -59,10 +59,12 @@ class ReadingLosses:
         if line not in self.messages and len(self.messages) < _KEPT_MESSAGES:
             self.messages.append(line)
 
-    def _copy(self) -> ReadingLosses:
+    def copy(self) -> ReadingLosses:
+        """What was lost up to now, to go back to."""
         return replace(self, messages=[*self.messages])
 
-    def _go_back_to(self, before: ReadingLosses) -> None:
+    def go_back_to(self, before: ReadingLosses) -> None:
+        """Forget what was lost since: by an attempt that was given up, whose packets are read again."""
         self.corrupt_packets, self.concealed_frames = before.corrupt_packets, before.concealed_frames
         self.messages[:] = before.messages
 
@@ -72,10 +74,14 @@ def read_frames(
     store: Store,
     *,
     wanted: PtsRange | None = None,
+    counted: PtsRange | None = None,
     threads: int = 1,
     losses: ReadingLosses | None = None,
 ) -> Iterator[VideoFrame]:
     """Decode the frames of `wanted` (the shard's own range unless given), in order of strictly rising pts.
+
+    Args:
+        counted: the range whose losses are counted; `wanted` unless given.
 
     Yields:
         Frames as decoded, pts in the stream's time base, of the probed size and pixel format: a frame of another, in a
@@ -85,22 +91,25 @@ def read_frames(
         SourceError: the source cannot be opened, or is no longer the file that was found and probed.
     """
     wanted = wanted or shard.range
+    counted = counted or wanted
     losses = losses if losses is not None else ReadingLosses()
     url = shard.source.url
     refuse_changed(shard.source, store)
     with store.open_media(url) as media, ExitStack() as opened:
         source = _OpenedSource(shard, media, opened, threads)
-        for frame in _frames_within(_placed_frames(source, wanted, losses), wanted):
-            losses.concealed_frames += frame.is_corrupt
+        for frame in _frames_within(_placed_frames(source, wanted, counted, losses), wanted):
+            losses.concealed_frames += frame.is_corrupt and frame.pts in counted
             yield _conformed(frame, shard.probe, losses)
 
 
-def _placed_frames(source: _OpenedSource, wanted: PtsRange, losses: ReadingLosses) -> Iterator[VideoFrame]:
+def _placed_frames(
+    source: _OpenedSource, wanted: PtsRange, counted: PtsRange, losses: ReadingLosses
+) -> Iterator[VideoFrame]:
     """The video's frames at their pts, from one at or before the wanted ones on; all of them when these have no start.
 
-    Losses outside of the wanted range are not counted: who reads that range counts them.
+    Losses outside of the counted range are not counted: who reads that range counts them.
     """
-    timed = partial(_timed, probe=source.shard.probe, wanted=wanted, losses=losses)
+    timed = partial(_timed, probe=source.shard.probe, wanted=counted, losses=losses)
     if wanted.start is not None:
         timeline = source.shard.probe.timeline
         if timeline.anchors is None:
@@ -221,11 +230,11 @@ def _if_first(
     frames: Iterator[VideoFrame], wanted: Callable[[int], bool], losses: ReadingLosses
 ) -> Iterator[VideoFrame] | None:
     """The frames when the first one is whole and its pts as wanted; None, and nothing lost, when it is not."""
-    before = losses._copy()
+    before = losses.copy()
     first = next(frames, None)
     if first is not None and not first.is_corrupt and first.pts is not None and wanted(first.pts):
         return chain([first], frames)
-    losses._go_back_to(before)
+    losses.go_back_to(before)
     return None
 
 

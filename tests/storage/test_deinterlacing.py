@@ -6,6 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import ffmpeg
 import numpy as np
 import pytest
@@ -98,4 +99,49 @@ def test_without_being_asked_frames_are_as_decoded(tmp_path: Path) -> None:
 
 
 def test_no_frame_at_all_gives_none() -> None:
-    assert list(deinterlaced([])) == []
+    assert list(deinterlaced([], "top first")) == []
+
+
+@pytest.mark.parametrize(("told", "field_order", "kept"), [(3, "bottom first", 1), (2, "top first", 0)])
+def test_the_earlier_field_stays_where_only_the_container_tells_it(
+    told: int, field_order: str, kept: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.mkv"
+    random = np.random.default_rng(5)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.field_order = told
+        for pts in range(5):
+            frame = av.VideoFrame.from_ndarray(random.integers(0, 256, (72, 64), np.uint8), format="yuv420p")
+            frame.pts = pts
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    shard = whole(path)
+    source = [frame.to_ndarray()[: frame.height] for frame in read_frames(shard, Store())]
+    assert not any(frame.interlaced_frame for frame in read_frames(shard, Store()))
+    assert shard.probe.tags.field_order == field_order
+    found = [frame.to_ndarray()[: frame.height] for frame in read_pictures(shard, Store(), DEINTERLACE)]
+    for before, after in zip(source, found, strict=True):
+        np.testing.assert_array_equal(after[kept::2], before[kept::2])
+        assert not np.array_equal(after[1 - kept :: 2], before[1 - kept :: 2])
+
+
+@pytest.mark.parametrize("size", [SizeSettings(), DEINTERLACE], ids=["as decoded", "deinterlaced"])
+def test_damage_is_counted_once_whatever_the_length_of_a_shard(size: SizeSettings, tmp_path: Path) -> None:
+    path = interlaced(tmp_path, "MPEG-2")
+    content, random = bytearray(path.read_bytes()), np.random.default_rng(1)
+    for at in range(20 * 188 + 30, len(content) - 188, 9 * 188):
+        content[at : at + 100] = random.bytes(100)
+    path.write_bytes(content)
+    counts = []
+    for seconds in (Fraction(600), Fraction(1, 2), Fraction(1, 5)):
+        losses = ReadingLosses()
+        frames = [
+            frame.pts
+            for shard in shards_of(path, seconds)
+            for frame in read_pictures(shard, Store(), size, losses=losses)
+        ]
+        counts.append((frames, losses.corrupt_packets, losses.concealed_frames))
+    assert counts[0][1] + counts[0][2] > 0
+    assert counts == counts[:1] * 3
