@@ -98,7 +98,7 @@ def read_frames(
     with store.open_media(url) as media, ExitStack() as opened:
         source = _OpenedSource(shard, media, opened, threads)
         for frame in _frames_within(_placed_frames(source, wanted, counted, losses), wanted):
-            losses.concealed_frames += frame.is_corrupt and frame.pts in counted
+            losses.concealed_frames += frame.is_corrupt and frame.pts is not None and frame.pts in counted
             yield _conformed(frame, shard.probe, losses)
 
 
