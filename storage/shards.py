@@ -61,7 +61,7 @@ def plan_shards(source: Source, probe: VideoProbe, shard_seconds: Fraction) -> l
 
 
 def _for_range(probe: VideoProbe, start: int | None, end: int | None) -> VideoProbe:
-    return replace(probe, timeline=probe.timeline.near(start, end, probe.time_base))
+    return replace(probe, timeline=probe.timeline.near(start, end))
 
 
 def chain_covering(wanted: PtsRange, available: Iterable[PtsRange]) -> list[PtsRange] | None:

@@ -17,7 +17,7 @@ from which on it does not. This is what makes the frames of any two shards those
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -36,11 +36,14 @@ _NEVER = -(1 << 63)
 _CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
 """Ticks after which a container's clock starts again at 0."""
 
-_NEAR_SECONDS = 120
-"""Anchors this near to a shard's range all travel with it: what its lead-in may reach back to."""
+_ANCHORS_WITHIN = 64
+"""At most so many anchors of a shard's own range travel with it."""
 
-_FAR_ANCHORS = 32
-"""Anchors of the rest of the video that travel with a shard."""
+_NEAREST_ANCHORS = 16
+"""So many before it do: where its lead-in begins, and what to fall back to."""
+
+_FARTHER = Fraction(5, 4)
+"""Of the anchors farther back, each is so many times as far away as the one after."""
 
 
 @dataclass(frozen=True)
@@ -95,23 +98,39 @@ class Timeline:
         """Whether times of the source are moved, in any stretch of it."""
         return any(epoch.shift for epoch in self.epochs)
 
-    def near(self, start: int | None, end: int | None, time_base: Fraction) -> Timeline:
-        """The same timeline with the anchors that reading around [start, end) needs, so that it stays small."""
-        if self.anchors is None:
+    def near(self, start: int | None, end: int | None) -> Timeline:
+        """The same timeline with the anchors that a reading which begins in [start, end), or before it, needs.
+
+        They are few, and found without a walk over all of them: a video of many hours has thousands of shards.
+        """
+        anchors = self.anchors
+        if anchors is None:
             return self
-        reach = int(_NEAR_SECONDS / time_base)
-        stride = max(1, len(self.anchors) // _FAR_ANCHORS)
-        kept = tuple(
-            anchor
-            for number, anchor in enumerate(self.anchors)
-            if number % stride == 0
-            or ((start is None or anchor.pts >= start - reach) and (end is None or anchor.pts < end + reach))
-        )
-        return replace(self, anchors=kept)
+        first = 0 if start is None else bisect_left(anchors, start, key=_pts_of)
+        last = len(anchors) if end is None else bisect_left(anchors, end, key=_pts_of)
+        within = anchors[first : last : max(1, -(-(last - first) // _ANCHORS_WITHIN))]
+        nearest = anchors[max(0, first - _NEAREST_ANCHORS) : first]
+        before = _farther_and_farther(anchors, first - len(nearest), start) if start is not None else []
+        return replace(self, anchors=(*before, *nearest, *within))
 
     def epoch_of(self, packet: int) -> int:
         """Number of the epoch that a video packet, given by its number, belongs to."""
         return bisect_right(self.epochs, packet, key=lambda epoch: epoch.first_packet) - 1
+
+
+def _farther_and_farther(anchors: tuple[Anchor, ...], number: int, start: int) -> list[Anchor]:
+    """A few of the anchors before `number`, in order of time; the farther from `start`, the fewer."""
+    kept: list[Anchor] = []
+    while number > 0:
+        farther = start - math.ceil((start - anchors[number].pts) * _FARTHER)
+        number = min(number, bisect_right(anchors, farther, key=_pts_of)) - 1
+        if number >= 0:
+            kept.append(anchors[number])
+    return kept[::-1]
+
+
+def _pts_of(anchor: Anchor) -> int:
+    return anchor.pts
 
 
 class Clock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from storage.probe import probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange
 from storage.store import Store
-from storage.timeline import CountedPlacer, Epoch, Timeline, place_stamped
+from storage.timeline import Anchor, CountedPlacer, Epoch, Timeline, place_stamped
 from tests.media import planes_digest, shards_of, whole
 from tests.zoo import ALL
 from tests.zoo.checks import joined
@@ -187,3 +187,44 @@ def test_damage_costs_the_same_frames_with_any_number_of_threads(name: str, tmp_
     shard = whole(_make(name, tmp_path))
     one, four = ([frame.pts for frame in read_frames(shard, Store(), threads=threads)] for threads in (1, 4))
     assert one == four
+
+
+@pytest.mark.parametrize("apart", [90000, 3600], ids=["a keyframe a second", "keyframes only"])
+def test_a_shard_of_a_long_video_travels_with_few_anchors(apart: int) -> None:
+    """Ten hours; wherever reading begins, an anchor is near, and with the distance from the shard less near."""
+    count = 10 * 3600 * 90000 // apart
+    timeline = Timeline(anchors=tuple(Anchor(at, 188 * at, apart * at, apart * at) for at in range(count)))
+    start = 8 * 3600 * 90000 + 17
+    near = timeline.near(start, start + 4 * 90000).anchors
+    assert near is not None
+    assert list(near) == sorted(near, key=lambda anchor: anchor.pts)
+    assert len(set(near)) == len(near) < 150
+    assert near[-1].pts >= start + 4 * 90000 - 2 * apart
+    for back in (0, 1, 10, 100, 1000, 10000):
+        wanted = start - back * 90000
+        before = max(anchor.pts for anchor in near if anchor.pts <= wanted)
+        assert wanted - before <= back * 90000 / 3 + apart
+
+
+def test_planning_takes_no_walk_over_all_anchors_for_each_shard() -> None:
+    walked: list[int] = []
+
+    class Anchors(tuple[Anchor, ...]):
+        def __iter__(self) -> Iterator[Anchor]:
+            walked.append(len(self))
+            return super().__iter__()
+
+    anchors = Anchors(Anchor(at, at, at, at) for at in range(1000))
+    for start in range(0, 1000, 10):
+        Timeline(anchors=anchors).near(start, start + 10)
+    assert walked == []
+
+
+@pytest.mark.parametrize(("start", "end"), [(None, 100), (900, None), (None, None), (0, 10), (-50, -5), (5000, 6000)])
+def test_the_ends_of_a_video_have_their_anchors_too(start: int | None, end: int | None) -> None:
+    timeline = Timeline(anchors=tuple(Anchor(at, at, 10 * at, 10 * at) for at in range(100)))
+    near = timeline.near(start, end).anchors
+    assert near is not None
+    for wanted in range(0 if start is None else start, min(1000, end if end is not None else 1000), 10):
+        if wanted >= 0:
+            assert wanted - max(anchor.pts for anchor in near if anchor.pts <= wanted) <= 10
