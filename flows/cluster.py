@@ -18,6 +18,10 @@ from storage.errors import UsageError
 _OBJECT_STORE_BYTES = 2 << 30
 """For rows in flight on one machine: frames never enter the store, so it need not be large."""
 
+_IDLE_WORKER_MS = 60_000
+"""How long a worker process without a task is kept. Ray keeps it for a second once there are more workers than cores,
+as four pools always are; then nearly every assemble task would start a process of its own, a second of imports each."""
+
 _CONNECT_SECONDS = 5
 
 
@@ -46,6 +50,7 @@ def ray_session(address: str | None) -> Iterator[None]:
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     _node_ip_address="127.0.0.1",
+                    _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS},
                 )
             else:
                 ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
