@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
@@ -25,6 +28,23 @@ def upscale(frame: VideoFrame, probe: VideoProbe, picture: OutputPicture) -> Vid
         dst_color_range=ColorRange(probe.color_range),
         interpolation=SCALER,
     )
-    scaled.make_writable()  # at scale 1 the scaler hands back the decoder's own buffer
+    if scaled is frame:  # at scale 1 there is nothing to do for the scaler, and it hands back what it was given
+        scaled = _twin(frame)
+    scaled.make_writable()
     scaled.pts, scaled.time_base, scaled.duration = frame.pts, probe.time_base, frame.duration
     return scaled
+
+
+def _twin(frame: VideoFrame) -> VideoFrame:
+    """Another frame of the same samples, properties and side data; they share memory until either is made writable."""
+    graph = Graph()
+    entrance = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1)
+    )
+    exit_ = graph.add("buffersink")
+    entrance.link_to(exit_)
+    graph.configure()
+    entrance.push(frame)
+    twin = exit_.pull()
+    assert isinstance(twin, VideoFrame)
+    return twin

@@ -19,9 +19,10 @@ from flows.pools import plan_pools
 from flows.progress import JobProgress
 from storage.catalogue import Source
 from storage.errors import DestinationError
-from storage.manifest import join_tables, read_video_row, tables_are_joined
+from storage.finishing import is_finished
+from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
-from storage.store import join, storage_errors_as
+from storage.store import storage_errors_as
 
 
 def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
@@ -51,22 +52,11 @@ def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
     pending = []
     recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))  # one listing, not a request a source
     for source in job.sources:
-        if job.area.parts(source, "videos") in recorded and _is_finished(job, source):
+        if job.area.parts(source, "videos") in recorded and is_finished(job.area, job.out, source, job.store):
             outcome.done.append(source.relative_path)
         else:
             pending.append(source)
     return pending
-
-
-def _is_finished(job: Job, source: Source) -> bool:
-    """Whether the source's record says done and its result is still the one that the record tells of."""
-    row = read_video_row(job.area, source, job.store)
-    if row is None or row["status"] != "done":
-        return False
-    try:
-        return job.store.identity(join(job.out, row["output"])).size == row["output_size"]
-    except FileNotFoundError:
-        return False
 
 
 def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> None:

@@ -71,7 +71,7 @@ def output_path(choice: ContainerChoice, variant: Variant) -> str:
 def finish_video(order: FinishingOrder, store: Store) -> list[str]:
     """Write a video's results and its manifest rows, then remove what was only needed on the way.
 
-    May be repeated at any point: a video whose record is there already is only cleaned up after.
+    May be repeated at any point: a video that :func:`is_finished` is only cleaned up after.
 
     Returns:
         What a person should know of the finished video: what of its source could not be read.
@@ -82,10 +82,25 @@ def finish_video(order: FinishingOrder, store: Store) -> list[str]:
     """
     source = order.shard.source
     row = read_video_row(order.area, source, store)
-    if row is None or row["status"] != "done":
+    if row is None or not _is_done(row, order.out, store):
         reports = {variant: _assemble(order, variant, store) for variant in order.variants}
         row = _commit_rows(order, reports["restored"], store)
     return [*row["damage"], *_remove_working_objects(order.area, source, store)]
+
+
+def is_finished(area: WorkArea, out: str, source: Source, store: Store) -> bool:
+    """Whether a video's record says done and its result is still there, as large as the record tells."""
+    row = read_video_row(area, source, store)
+    return row is not None and _is_done(row, out, store)
+
+
+def _is_done(row: dict[str, Any], out: str, store: Store) -> bool:
+    if row["status"] != "done":
+        return False
+    try:
+        return store.identity(join(out, row["output"])).size == row["output_size"]
+    except FileNotFoundError:
+        return False
 
 
 def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> list[str]:

@@ -14,7 +14,7 @@ from storage.assembly import AssemblyReport, assemble_video
 from storage.containers import choose_container
 from storage.encoding import EncodeSettings, SizeSettings, output_picture
 from storage.errors import MediaError, SourceError
-from storage.finishing import FinishingOrder, finish_video
+from storage.finishing import FinishingOrder, finish_video, is_finished
 from storage.manifest import write_faces_part
 from storage.reader import read_frames
 from storage.receipts import Receipt, WorkArea
@@ -99,6 +99,25 @@ def test_the_record_says_what_was_verified(order: FinishingOrder) -> None:
     assert "picture: decodes from start to end: 30 packets gave 30 frames" in row["verified"]
     assert any(line.startswith("stream 1 (audio, aac): packets: ") for line in row["verified"])
     assert row["allowed"] == []
+
+
+@pytest.mark.parametrize("kept_bytes", [None, 1000], ids=["lost", "cut short"])
+def test_a_result_that_is_lost_or_cut_short_after_its_record_is_written_anew(
+    order: FinishingOrder, kept_bytes: int | None
+) -> None:
+    finish_video(order, STORE)
+    result = Path(order.out) / "a.mp4"
+    whole = result.read_bytes()
+    result.unlink()
+    if kept_bytes is not None:
+        result.write_bytes(whole[:kept_bytes])
+    source = order.shard.source
+    assert not is_finished(order.area, order.out, source, STORE)
+    for receipt in order.receipts:
+        _done(order.shard.part(receipt.range.start, receipt.range.end), order.area)
+    finish_video(order, STORE)
+    assert result.stat().st_size == len(whole)
+    assert is_finished(order.area, order.out, source, STORE)
 
 
 def test_a_segment_that_storage_gives_back_changed_is_never_joined(order: FinishingOrder) -> None:
