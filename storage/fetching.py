@@ -18,7 +18,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -90,10 +90,14 @@ def fetch_weights(entry: WeightsEntry, on_bytes: OnBytes = no_progress, *, schem
 
 
 def _remove_abandoned(place: Path) -> None:
-    """Remove the drafts that crashes left; those of transfers that may be running stay."""
+    """Remove the drafts that crashes left; those of transfers that may be running stay.
+
+    What is gone before it is looked at was another fetch's, which ended or removed the same draft.
+    """
     for folder in place.glob(f"{_DRAFTS}*"):
-        if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _ABANDONED_SECONDS:
-            shutil.rmtree(folder)
+        with suppress(FileNotFoundError):
+            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _ABANDONED_SECONDS:
+                shutil.rmtree(folder)
 
 
 def _is_here(entry: WeightsEntry) -> bool:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
 import threading
 import zipfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -134,6 +136,35 @@ def test_drafts_that_a_crash_left_go_and_those_of_a_running_transfer_stay(server
     fetch(entry, Source(url=server.serve("/file", CONTENT)))
     assert not abandoned.exists()
     assert (running / "draft").exists()
+
+
+@pytest.mark.parametrize("gone_before", ["looked at", "removed"])
+def test_a_draft_that_another_fetch_takes_away_is_no_error(
+    gone_before: str, server: Server, entry: WeightsEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry.path.parent.mkdir()
+    abandoned = entry.path.parent / ".fetching-old"
+    abandoned.mkdir()
+    (abandoned / "draft").write_bytes(CONTENT)
+    for path in (abandoned / "draft", abandoned):
+        os.utime(path, (0, 0))
+    iterdir, rmtree = Path.iterdir, shutil.rmtree
+
+    def looked_at_too_late(folder: Path) -> Iterator[Path]:
+        rmtree(folder)
+        return iterdir(folder)
+
+    def removed_too_late(folder: Path) -> None:
+        rmtree(folder)
+        rmtree(folder)
+
+    if gone_before == "looked at":
+        monkeypatch.setattr(Path, "iterdir", looked_at_too_late)
+    else:
+        monkeypatch.setattr("storage.fetching.shutil", SimpleNamespace(rmtree=removed_too_late))
+    fetch(entry, Source(url=server.serve("/file", CONTENT)))
+    assert not abandoned.exists()
+    assert entry.path.read_bytes() == CONTENT
 
 
 def test_the_next_source_is_tried_and_the_order_kept(server: Server, entry: WeightsEntry) -> None:
