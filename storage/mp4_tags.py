@@ -26,6 +26,7 @@ def picture_boxes(tags: PictureTags, size: tuple[int, int]) -> bytes:
 
     The display matrix is not among them: it stands in another header.
     """
+    tags = tags.storable()
     boxes = [
         _mastering(tags),
         _content_light(tags),

@@ -123,6 +123,17 @@ class PictureTags:
         """Tags of this picture when it is `across` times as wide and `down` times as high."""
         return replace(self, cropping=self.cropping.scaled(across, down))
 
+    def storable(self) -> PictureTags:
+        """These tags without the numbers that neither encoders nor MP4 have room for; Matroska has it for any."""
+        display, light, ambient = self.mastering_display, self.content_light, self.ambient_light
+        points = (*display.primaries, display.white_point) if display is not None else ()
+        return replace(
+            self,
+            mastering_display=display if all(_has_room(number, 16) for point in points for number in point) else None,
+            content_light=light if light and all(_has_room(number, 16) for number in light) else None,
+            ambient_light=ambient if ambient and all(map(_has_room, ambient, (32, 16, 16))) else None,
+        )
+
     def of_two_side_by_side(self) -> PictureTags:
         """Tags of a picture that shows this one twice: upright, not mirrored, and without what speaks of its edges."""
         matrix = tuple(_ROTATIONS[self.rotation]) if self.rotation else ()
@@ -151,6 +162,10 @@ class PictureTags:
         if abs(down) >= abs(right):
             return 0 if down > 0 else 180
         return -90 if right > 0 else 90
+
+
+def _has_room(number: int, bits: int) -> bool:
+    return 0 <= number < 1 << bits
 
 
 def read_picture_tags(container: InputContainer, stream: VideoStream, frame: VideoFrame) -> PictureTags:

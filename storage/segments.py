@@ -233,7 +233,7 @@ class SegmentWriter:
 
     def _hdr_parameters(self, mastering: str, light: str) -> list[str]:
         """Static HDR metadata as parameters of an encoder, by the names it has for them."""
-        tags, told = self._probe.tags, []
+        tags, told = self._probe.tags.storable(), []
         if tags.mastering_display:
             red, green, blue = ("({},{})".format(*point) for point in tags.mastering_display.primaries)
             white = "({},{})".format(*tags.mastering_display.white_point)

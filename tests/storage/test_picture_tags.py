@@ -12,7 +12,7 @@ import av
 import ffmpeg
 import pytest
 
-from storage.encoding import EncodeSettings
+from storage.encoding import Codec, EncodeSettings
 from storage.errors import MediaError
 from storage.mp4_tags import picture_boxes, with_boxes
 from storage.picture_tags import Cropping, MasteringDisplay, PictureTags
@@ -105,6 +105,32 @@ def test_tags_that_only_the_container_has_are_kept(suffix: str, tmp_path: Path) 
     assert joined.choice.relative_path == source.name
     assert before.unlike(tags_of(joined.path)) == []
     assert lost(joined) == []
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_a_level_of_light_that_no_result_holds_is_named(codec: Codec, tmp_path: Path) -> None:
+    """Matroska's may have more than 16 bits."""
+    source = copied(tagged(tmp_path / "t.mp4", HDR10), tmp_path / "a.mkv")
+    content = source.read_bytes()
+    plain, large = bytes.fromhex("55bc8203e8 55bd820190"), bytes.fromhex("55bc83011170 55bd81ff")
+    assert content.count(plain) == 1
+    source.write_bytes(content.replace(plain, large))
+    assert tags_of(source).content_light == (70000, 255)
+    joined = join_again(source, encode=EncodeSettings(codec=codec, preset="ultrafast"))
+    assert lost(joined) == ["content light level"]
+    assert tags_of(joined.path).content_light in (None, (0, 0))  # which x265 writes for unknown
+    assert tags_of(joined.path).mastering_display == HDR10.mastering_display
+
+
+def test_numbers_without_room_are_left_out_one_by_one() -> None:
+    display = HDR10.mastering_display
+    assert display is not None
+    tags = replace(HDR10, ambient_light=(3140000, 15635, 16450))
+    assert tags.storable() == tags
+    outside = replace(display, white_point=(65536, 16450))
+    assert replace(tags, mastering_display=outside).storable() == replace(tags, mastering_display=None)
+    assert replace(tags, ambient_light=(1, -1, 2)).storable() == replace(tags, ambient_light=None)
+    assert picture_boxes(replace(tags, mastering_display=outside), (64, 64)).count(b"mdcv") == 0
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
