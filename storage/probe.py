@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 
 from storage.errors import SourceError
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
-from storage.scanning import Scan, is_counted, measured_reorder, scan_packets
+from storage.scanning import Scan, is_counted, measured_lead, measured_reorder, scan_packets
 from storage.store import Store, storage_errors_as
 from storage.timeline import Timeline, repeats_a_frame
 
@@ -145,13 +145,18 @@ def probe_video(url: str, store: Store) -> VideoProbe:
             crop_exactly(stream)
             frame = _first_frame(container, stream, url)
             probe = _describe(container, stream, frame, url)
-            counted = is_counted(container, stream)
-        reorder = 0
-        if counted:
-            with _opened(media, url) as (container, stream):
-                reorder = measured_reorder(container, stream)
         with _opened(media, url) as (container, stream):
-            scan = scan_packets(container, stream, probe.frame_ticks, counted=counted, reorder=reorder)
+            counted = is_counted(container, stream)
+        reorder = lead = 0
+        if counted or frame.pts is None:
+            with _opened(media, url) as (container, stream):
+                if counted:
+                    reorder = measured_reorder(container, stream)
+                else:
+                    lead = measured_lead(container, stream)
+        with _opened(media, url) as (container, stream):
+            ticks = probe.frame_ticks
+            scan = scan_packets(container, stream, ticks, counted=counted, reorder=reorder, lead=lead)
             timeline = _with_cut_told(scan, container)
     stamped = frame.pts is not None and not counted and not scan.timeline.shifted
     first_pts = probe.first_pts if stamped else scan.first_pts
@@ -162,7 +167,14 @@ def probe_video(url: str, store: Store) -> VideoProbe:
         replace(other, is_empty=other.kind != "attachment" and other.index not in scan.streams)
         for other in probe.other_streams
     )
-    return replace(probe, first_pts=first_pts, duration=duration, timeline=timeline, other_streams=others)
+    return replace(
+        probe,
+        first_pts=first_pts,
+        duration=duration,
+        timeline=timeline,
+        other_streams=others,
+        frame_ticks=scan.frame_ticks or probe.frame_ticks,
+    )
 
 
 def _with_cut_told(scan: Scan, container: InputContainer) -> Timeline:

@@ -18,7 +18,16 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from storage.h264 import FieldPairs
-from storage.timeline import Anchor, Epoch, EpochFinder, Timeline, is_closed_keyframe, pictures_in, repeats_a_frame
+from storage.timeline import (
+    FRAMES_AHEAD,
+    Anchor,
+    Epoch,
+    EpochFinder,
+    Timeline,
+    is_closed_keyframe,
+    pictures_in,
+    repeats_a_frame,
+)
 
 _DUPLICATES_WITHIN = 64
 """A stamp counts as a duplicate of one of so many packets before it."""
@@ -29,8 +38,14 @@ _ANNEX_B = frozenset(("h264", "hevc"))
 _ANCHORS_APART_SECONDS = 1
 """Between two anchors that are noted: of an intra-only video of many hours not every frame."""
 
-_NO_LEAD_AFTER = 4
-"""Stamps in a row after which the first frame with one has come."""
+_DEEPEST_REORDER = 16
+"""Frames that H.264 and HEVC keep at most: a frame is coded no more places from where it is shown."""
+
+_STAMPED_WITHIN = 1024
+"""Packets without a stamp that a stream may begin with before its frames are counted."""
+
+_TOO_FEW_STAMPS = Fraction(3, 2)
+"""A nominal duration that is longer by more than the packets' mean one is that between stamps, not between frames."""
 
 _LOOKED_AT = 64
 """Packets that tell how a stream is stamped."""
@@ -47,6 +62,8 @@ class Scan:
     """Where its last frame ends."""
     end_seconds: Fraction | None = None
     """Where the last packet of any stream ends, as placed; None when it is not told."""
+    frame_ticks: Fraction | None = None
+    """Nominal duration of a frame, where the packets tell a better one than the header."""
     streams: frozenset[int] = frozenset()
     """Indexes of the streams that have a packet."""
 
@@ -63,7 +80,7 @@ def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
     """Whether one of the next packets has a timestamp."""
     with suppress(av.error.FFmpegError):
         packets = (packet for packet in container.demux(stream) if packet.size)
-        return any(packet.pts is not None for packet in islice(packets, _LOOKED_AT))
+        return any(packet.pts is not None for packet in islice(packets, _STAMPED_WITHIN))
     return False
 
 
@@ -93,8 +110,31 @@ def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
     return max((number - place for place, number in enumerate(numbers)), default=0)
 
 
+def measured_lead(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames are shown before the first one that has a timestamp."""
+    lead = 0
+    try:
+        for packet in container.demux(stream):
+            if repeats_a_frame(packet):
+                continue
+            with suppress(av.error.InvalidDataError):
+                for frame in packet.decode():
+                    if frame.pts is not None:
+                        return lead
+                    lead += 1
+    except av.error.FFmpegError:
+        pass  # damage: what lies before it tells
+    return lead
+
+
 def scan_packets(
-    container: InputContainer, stream: VideoStream, frame_ticks: Fraction, *, counted: bool, reorder: int
+    container: InputContainer,
+    stream: VideoStream,
+    frame_ticks: Fraction,
+    *,
+    counted: bool = False,
+    reorder: int = 0,
+    lead: int = 0,
 ) -> Scan:
     """Walk over the packets from where the demuxer stands, the beginning of the file, to its end.
 
@@ -104,11 +144,12 @@ def scan_packets(
         frame_ticks: nominal duration of a frame.
         counted: whether its frames have to be counted.
         reorder: for that, `Timeline.reorder`.
+        lead: `measured_lead`, where frames are not counted.
 
     What cannot be demuxed is not looked at: the timeline describes what lies before.
     """
     walk: _CountedWalk | _StampedWalk
-    walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks)
+    walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks, lead)
     streams: set[int] = set()
     try:
         for packet in container.demux():
@@ -186,8 +227,8 @@ class _EpochAccount:
 class _StampedWalk:
     """Follows the clocks; notes the keyframes that no frame before them can have pushed out of place."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, frame_ticks: Fraction) -> None:
-        self._stream, self._frame_ticks = stream, frame_ticks
+    def __init__(self, container: InputContainer, stream: VideoStream, frame_ticks: Fraction, lead: int) -> None:
+        self._stream, self._frame_ticks, self._unstamped_first = stream, frame_ticks, lead
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._bases = bases
         self._fields = FieldPairs(stream)
@@ -198,8 +239,8 @@ class _StampedWalk:
         self._packets = self._missing = self._repeated = self._stepped_back = self._corrupt = 0
         self._last_dts: int | None = None
         self._catching_up_to: int | None = None  # pts that a clock which stepped back a little had reached before
-        self._leads = True  # whether the file may still be about to come to the frame with the first stamp
-        self._unstamped_first = self._stamps_in_a_row = 0
+        self._missing_in_a_row = 0
+        self._stamped: list[tuple[int, int]] = []  # number and dts of the first and the latest packet with a stamp
         self._latest: int | None = None
         self._excess = 0  # ticks by which a frame may by now be placed after its stamp
         self._recent: deque[int] = deque(maxlen=_DUPLICATES_WITHIN)
@@ -232,12 +273,11 @@ class _StampedWalk:
     def _take_video(self, packet: Packet, account: _EpochAccount) -> None:
         pts = packet.pts
         self._look_for_step_back(packet.dts)
-        if self._leads:
-            self._look_for_lead(pts)
         if pts is None:
-            self._missing += 1
-            self._excess += 0 if self._leads else math.ceil(self._frame_ticks)
+            self._take_unstamped()
             return
+        self._missing_in_a_row = 0
+        self._stamped[1:] = [(self._packets, pts if packet.dts is None else packet.dts)]
         if pts in self._recent:
             self._repeated += 1
             self._excess += 1
@@ -272,18 +312,25 @@ class _StampedWalk:
         if self._catching_up_to is not None and dts <= self._catching_up_to:
             self._excess += 1
 
-    def _look_for_lead(self, pts: int | None) -> None:
-        """Count the packets without a stamp that the file begins with, up to the first few stamps in a row."""
-        if pts is None:
-            self._unstamped_first += 1
-            self._stamps_in_a_row = 0
-        else:
-            self._stamps_in_a_row += 1
-        self._leads = self._stamps_in_a_row < _NO_LEAD_AFTER and 0 < self._unstamped_first < _LOOKED_AT
+    def _take_unstamped(self) -> None:
+        """Its frame is put between two others, which may need a tick; or a nominal frame after the one before, where
+        no stamp may come within `FRAMES_AHEAD` frames.
+        """
+        self._missing += 1
+        if self._missing <= self._unstamped_first:
+            return
+        self._missing_in_a_row += 1
+        self._excess += 1
+        surely_ahead = FRAMES_AHEAD - 2 * _DEEPEST_REORDER
+        if self._missing_in_a_row > surely_ahead:
+            frames = 1 if self._missing_in_a_row > surely_ahead + 1 else FRAMES_AHEAD + 1
+            self._excess += math.ceil(frames * self._frame_ticks)
 
     def scan(self) -> Scan:
         while len(self._epochs) > 1 and self._epochs[-1].first_packet < 0:
             del self._epochs[-1]  # only other streams' clocks said so
+        ticks = self._measured_ticks()
+        self._frame_ticks = ticks or self._frame_ticks
         shifts = self._shifts()
         epochs = tuple(Epoch(account.first_packet, shift) for account, shift in zip(self._epochs, shifts, strict=True))
         placed = [
@@ -308,7 +355,16 @@ class _StampedWalk:
             max((end * self._bases[index] for index, end in self._ends.items()), default=None)
             if len(epochs) == 1
             else None,
+            frame_ticks=ticks,
         )
+
+    def _measured_ticks(self) -> Fraction | None:
+        """Nominal duration of a frame by the packets' number, where stamps lack: FFmpeg guesses it from the stamps."""
+        if self._missing <= self._unstamped_first or len(self._epochs) > 1 or len(self._stamped) < 2:
+            return None
+        (first, begin), (last, end) = self._stamped
+        measured = Fraction(end - begin, last - first)
+        return measured if 0 < measured * _TOO_FEW_STAMPS < self._frame_ticks else None
 
     def _shifts(self) -> list[int]:
         """Ticks that place each epoch: where the one before ends in all streams, or where the clock itself tells."""

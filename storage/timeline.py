@@ -8,7 +8,7 @@ pts is its packet's, and reading may begin at any keyframe. Three things break t
     stamps that lack   or stand twice, or step back a little. The frame goes where the order of showing wants it, as
                        near to its stamp as it can (`place_stamped`).
     no stamps at all   raw H.264 and HEVC, or stamps that count packets, as AVI's do under H.264. The frames are
-                       counted in the order of showing (`place_counted`).
+                       counted in the order of showing (`CountedPlacer`).
 
 In such videos what a frame's pts is may depend on frames before it, so reading begins only at an `Anchor`: a keyframe
 from which on it does not. This is what makes the frames of any two shards those of one reading of the whole file.
@@ -35,6 +35,9 @@ _NEVER = -(1 << 63)
 
 _CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
 """Ticks after which a container's clock starts again at 0."""
+
+FRAMES_AHEAD = 48
+"""How many frames without a stamp are held until the next stamp comes. MPEG-TS may leave out 0.7 seconds of them."""
 
 _ANCHORS_WITHIN = 64
 """At most so many anchors of a shard's own range travel with it."""
@@ -258,8 +261,9 @@ class PacketPlacer:
 def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterator[VideoFrame]:
     """Give every frame a pts that rises, from the stamps that the frames have.
 
-    A stamp that is after the frame before is kept. One that is not becomes the next tick. A frame without a stamp is
-    shown a nominal frame after the one before; those before the first stamp, as far ahead of it.
+    A stamp that is after the frame before is kept. One that is not becomes the next tick. Frames without a stamp are
+    spread evenly between the stamps around them; where the next stamp is more than `FRAMES_AHEAD` frames away, or never
+    comes, they are a nominal frame apart. Those before the first stamp are as far ahead of it.
 
     Args:
         frames: in the order of showing, pts None where a stamp lacks.
@@ -267,27 +271,44 @@ def place_stamped(frames: Iterable[VideoFrame], frame_ticks: Fraction) -> Iterat
     """
     last: int | None = None
     base, since = 0, 0  # the latest stamp, and how many frames without one came after it
-    waiting: list[VideoFrame] = []
-    for frame in frames:
-        stamp = frame.pts
-        if stamp is None:
-            if last is None:
-                waiting.append(frame)
-                continue
-            since += 1
-            stamp = base + math.floor(since * frame_ticks)
-        else:
-            for number, early in enumerate(waiting):
-                early.pts = stamp - math.ceil((len(waiting) - number) * frame_ticks)
-                yield early
-            waiting.clear()
+    for unstamped, stamped in _by_stamp(frames):
+        stamp = None if stamped is None else stamped.pts
+        start, count = last, len(unstamped)
+        for number, frame in enumerate(unstamped, 1):
+            if start is None:
+                early = -math.ceil((count + 1 - number) * frame_ticks)
+                pts = math.floor((number - 1) * frame_ticks) if stamp is None else stamp + early
+            elif stamp is None:
+                pts = base + math.floor((since + number) * frame_ticks)
+            else:
+                pts = start + (stamp - start) * number // (count + 1)
+            frame.pts = last = pts if last is None else max(pts, last + 1)
+            yield frame
+        since += count
+        if stamped is not None and stamp is not None:
             base, since = stamp, 0
-        last = stamp if last is None or stamp > last else last + 1
-        frame.pts = last
-        yield frame
-    for number, frame in enumerate(waiting):  # not one frame has a stamp
-        frame.pts = math.floor(number * frame_ticks)
-        yield frame
+            stamped.pts = last = stamp if last is None else max(stamp, last + 1)
+            yield stamped
+
+
+def _by_stamp(frames: Iterable[VideoFrame]) -> Iterator[tuple[list[VideoFrame], VideoFrame | None]]:
+    """The frames without a stamp that come in a row, and the frame with one after them.
+
+    That is None at the end, and where `FRAMES_AHEAD` frames were held without coming to it.
+    """
+    waiting: list[VideoFrame] = []
+    anything_stamped = False
+    for frame in frames:
+        if frame.pts is not None:
+            anything_stamped = True
+            yield waiting, frame
+            waiting = []
+            continue
+        waiting.append(frame)
+        if anything_stamped and len(waiting) == FRAMES_AHEAD:
+            yield waiting, None
+            waiting = []
+    yield waiting, None
 
 
 class CountedPlacer:

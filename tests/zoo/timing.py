@@ -86,6 +86,30 @@ def _stepping_back_times(path: Path) -> Sequence[Fraction]:
     return [time * MS for time in shown]
 
 
+def _sparsely_stamped(path: Path) -> None:
+    """MPEG-TS in which two of three PES packets of video have no PTS and DTS: a stamp may lack for up to 0.7 s."""
+    write(path, from_pattern(2.4), **X264)
+    content = bytearray(path.read_bytes())
+    frames = 0
+    for at in range(0, len(content), 188):
+        is_video = (content[at + 1] & 31) << 8 | content[at + 2] == 256
+        if not is_video or not content[at + 1] & 64:  # no frame begins here
+            continue
+        pes = at + 4 + (1 + content[at + 4] if content[at + 3] & 32 else 0)
+        if frames % 3 != 1:
+            content[pes + 7] &= 63  # neither stamp is there
+            fields = pes + 9
+            content[fields : fields + content[pes + 8]] = b"\xff" * content[pes + 8]
+        frames += 1
+    path.write_bytes(bytes(content))
+
+
+def _sparsely_stamped_times(path: Path) -> Sequence[Fraction]:
+    begin = next(frame.seconds for frame in frames_of(path) if frame.seconds is not None)
+    unstamped = next(number for number, frame in enumerate(frames_of(path)) if frame.seconds is not None)
+    return [begin + Fraction(number - unstamped, 25) for number in range(60)]
+
+
 def two_recordings(folder: Path, suffix: str = ".ts", **options: object) -> list[Path]:
     """Two recordings, the second longer, with sound that outlasts or falls short of the picture a little."""
     paths = [folder / f"first{suffix}", folder / f"second{suffix}"]
@@ -255,6 +279,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "every tenth frame has the timestamp of the one before",
         _every_tenth_twice,
         times=_every_tenth_twice_times,
+    ),
+    Specimen(
+        "sparse stamps.ts",
+        "timing",
+        "one frame in three has a timestamp",
+        _sparsely_stamped,
+        times=_sparsely_stamped_times,
     ),
     Specimen(
         "clock steps back.flv",
