@@ -316,10 +316,9 @@ def _copy(
             _mux(out, waiting, f"{indexer.index.name}: the picture")
             waiting = next(packets, None)
 
-    for packet in _demuxed(container, messages):
+    for packet in placer.placed(_demuxed(container, messages)):
         if packet.size == 0:
             continue
-        placer.apply(packet)
         source_index = packet.stream_index
         target = copied.get(source_index)
         indexer.take(packet, hashed=source_index not in left_out)

@@ -258,8 +258,7 @@ def index_media(
         decoding = _Decoding(stream)
         placer = PacketPlacer(container, timeline or Timeline(), stream.index)
         try:
-            for packet in container.demux():
-                placer.apply(packet)
+            for packet in placer.placed(container.demux()):
                 indexer.take(packet)
                 if packet.stream.index == stream.index:  # its empty last packet says 0 where the number is asked for
                     decoding.feed(packet)

@@ -35,7 +35,15 @@ from storage.scanning import counted_stamp
 from storage.shards import PtsRange, Shard
 from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.store import Store, storage_errors_as
-from storage.timeline import Anchor, CountedPlacer, Timeline, is_closed_keyframe, place_stamped, repeats_a_frame
+from storage.timeline import (
+    Anchor,
+    CountedPlacer,
+    OutlierFilter,
+    Timeline,
+    is_closed_keyframe,
+    place_stamped,
+    repeats_a_frame,
+)
 
 _FIRST_SEEK_STEP_SECONDS = 1
 _KEPT_MESSAGES = 3
@@ -344,6 +352,8 @@ def _timed(
     if timeline.counted:
         frames = _counted(packets, stream, probe, wanted, losses, first_packet)
     else:
+        if timeline.has_outliers:
+            packets = OutlierFilter(probe.container, stream).applied(packets)
         if timeline.shifted:
             packets = _shifted(packets, timeline, first_packet, FieldPairs(stream))
         frames = _decoded(packets, stream, losses, lambda packet: _count_refused(packet.pts, wanted, losses))

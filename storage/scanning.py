@@ -23,6 +23,7 @@ from storage.timeline import (
     Anchor,
     Epoch,
     EpochFinder,
+    OutlierFilter,
     Timeline,
     is_closed_keyframe,
     pictures_in,
@@ -151,14 +152,22 @@ def scan_packets(
     walk: _CountedWalk | _StampedWalk
     walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks, lead)
     streams: set[int] = set()
+    outliers = OutlierFilter(container.format.name, stream)
+    packets = container.demux()
     try:
-        for packet in container.demux():
+        for packet in packets if counted else outliers.applied(packets):
             if packet.size and packet.time_base is not None:
                 streams.add(packet.stream_index)
                 walk.take(packet)
     except av.error.FFmpegError:
         pass  # damage: the reader tells of it
-    return replace(walk.scan(), streams=frozenset(streams))
+    scan = replace(walk.scan(), streams=frozenset(streams))
+    return scan if not outliers.found else replace(scan, timeline=_with_outliers(scan.timeline, outliers.found))
+
+
+def _with_outliers(timeline: Timeline, found: int) -> Timeline:
+    told = f"{found} video packets have a wrong timestamp, far from those around them: it was not believed"
+    return replace(timeline, has_outliers=True, remarks=(*timeline.remarks, told))
 
 
 def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:

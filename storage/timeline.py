@@ -5,8 +5,8 @@ pts is its packet's, and reading may begin at any keyframe. Three things break t
 
     clock set anew     recordings joined end to end, a transport stream whose clock was reset. Each stretch of running
                        clock is an `Epoch`; a shift places it after everything that went before.
-    stamps that lack   or stand twice, or step back a little. The frame goes where the order of showing wants it, as
-                       near to its stamp as it can (`place_stamped`).
+    stamps that lack   or stand twice, step back a little, or are wrong in a single packet. The frame goes where the
+                       order of showing wants it, as near to its stamp as it can (`place_stamped`).
     no stamps at all   raw H.264 and HEVC, or stamps that count packets, as AVI's do under H.264. The frames are
                        counted in the order of showing (`CountedPlacer`).
 
@@ -23,9 +23,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 _RESET_SECONDS = 1
 """A clock that steps back by more was set anew; by less, it jitters."""
@@ -84,6 +86,8 @@ class Timeline:
     epochs: tuple[Epoch, ...] = (Epoch(0, 0),)
     anchors: tuple[Anchor, ...] | None = None
     """In order of time; None when every keyframe is one, which is so in a regular file."""
+    has_outliers: bool = False
+    """Whether single packets of the video have a wrong stamp (`OutlierFilter`)."""
     remarks: tuple[str, ...] = ()
     """What about the timestamps is worth telling, for the manifest."""
 
@@ -145,7 +149,8 @@ class Clock:
         time_base: of the stream.
         """
         self._circle = _CLOCK_CIRCLES.get(container, 0)
-        self._reset_ticks = int(_RESET_SECONDS / time_base)
+        self.reset_ticks = int(_RESET_SECONDS / time_base)
+        """Ticks; by more a clock does not step back, unless it is set anew."""
         self.last: int | None = None
         """The latest time told, ticks."""
 
@@ -160,13 +165,73 @@ class Clock:
         last, self.last = self.last, now
         if last is None:
             return 0
-        step = now - last
-        if self._circle:
-            half = self._circle // 2
-            step = (step + half) % self._circle - half
-        if step < -self._reset_ticks:
-            return None
-        return last + step - now
+        step = self.step(last, now)
+        return None if step < -self.reset_ticks else last + step - now
+
+    def step(self, before: int, now: int) -> int:
+        """Ticks from one time to another, around the clock's circle the nearer way."""
+        half = self._circle // 2
+        return (now - before + half) % self._circle - half if half else now - before
+
+
+class OutlierFilter:
+    """Takes their times away from single packets of the video whose stamp is wrong.
+
+    A packet is an outlier when the clock jumps at it, and the next one goes on from the packet before it as if it were
+    not there. A clock that stays where it jumped to was set anew, or stood still.
+    """
+
+    def __init__(self, container: str, stream: VideoStream) -> None:
+        """Args:
+        container: FFmpeg's demuxer name.
+        stream: the main video.
+        """
+        assert stream.time_base is not None
+        self._index = stream.index
+        self._clock = Clock(container, stream.time_base)
+        self.found = 0
+        """Outliers among the packets so far."""
+
+    def applied(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """The packets, of one stream or of all, in their order; from a jump on they are held until the next one tells.
+
+        Raises:
+            FFmpegError: as drawing `packets` does, when those that were held are out.
+        """
+        held: list[Packet] = []
+        try:
+            for packet in packets:
+                if packet.stream_index != self._index or packet.dts is None or not packet.size or packet.is_discard:
+                    if held:
+                        held.append(packet)
+                    else:
+                        yield packet
+                    continue
+                if held:
+                    self._judge(held[0], packet.dts)
+                    yield from held
+                    held = []
+                last = self._clock.last
+                if last is not None and abs(self._clock.step(last, packet.dts)) > self._clock.reset_ticks:
+                    held.append(packet)
+                else:
+                    self._clock.last = packet.dts
+                    yield packet
+        except av.error.FFmpegError:
+            yield from held
+            raise
+        yield from held
+
+    def _judge(self, packet: Packet, following: int) -> None:
+        """Whether a packet at which the clock jumped is an outlier, by the dts of the packet after it."""
+        assert self._clock.last is not None
+        assert packet.dts is not None
+        across = self._clock.step(self._clock.last, following)
+        if 0 < across < abs(self._clock.step(packet.dts, following)):
+            packet.pts = packet.dts = None
+            self.found += 1
+        else:
+            self._clock.last = packet.dts
 
 
 class EpochFinder:
@@ -232,13 +297,23 @@ class PacketPlacer:
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._epochs, self._video_base = timeline.epochs, bases.get(video, Fraction(1))
         self._finder = EpochFinder(container.format.name, video, bases) if timeline.shifted else None
+        stream = container.streams[video]
+        self._outliers: OutlierFilter | None = None
+        if timeline.has_outliers and isinstance(stream, VideoStream):
+            self._outliers = OutlierFilter(container.format.name, stream)
         self._last = {each.index: _NEVER for each in container.streams if each.index != video}
         self._may_repeat = {each.index for each in container.streams if each.type in ("subtitle", "data")}
         self.pushed: dict[int, int] = {}
         """By stream index: packets that had to go behind the one before."""
 
+    def placed(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """The packets of all streams, as the demuxer gives them, at the times where they belong."""
+        for packet in self._outliers.applied(packets) if self._outliers is not None else packets:
+            self.apply(packet)
+            yield packet
+
     def apply(self, packet: Packet) -> None:
-        """Move the next packet, in the order of demuxing."""
+        """Move the next packet, in the order of demuxing, whose stamp is to be believed."""
         if self._finder is not None and packet.time_base is not None:
             epoch = min(self._finder.epoch_of(packet), len(self._epochs) - 1)
             shift = round(self._epochs[epoch].shift * self._video_base / packet.time_base)

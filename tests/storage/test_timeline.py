@@ -33,13 +33,14 @@ PLACED = [
     "repeated stamps.mkv",
     "clock steps back.flv",
     "sparse stamps.ts",
+    "wrong stamps.flv",
     "before zero.mkv",
     "wrap.ts",
     "theora.ogv",
     "two edits.mp4",
 ]
 
-MENDED = ["clock steps back.flv", "sparse stamps.ts", "repeated stamps.mkv"]
+MENDED = ["clock steps back.flv", "sparse stamps.ts", "repeated stamps.mkv", "wrong stamps.flv"]
 """Whose frames' true times the zoo knows, while the file tells others or none."""
 
 

@@ -86,6 +86,11 @@ def _stepping_back_times(path: Path) -> Sequence[Fraction]:
     return [time * MS for time in shown]
 
 
+def _with_outliers(path: Path) -> None:
+    """Frame 35 claims to be an hour later, frame 50 to be the first."""
+    _flv_with_clock(path, lambda time: {1400: 3_601_400, 2000: 0}.get(time, time))
+
+
 def _sparsely_stamped(path: Path) -> None:
     """MPEG-TS in which two of three PES packets of video have no PTS and DTS: a stamp may lack for up to 0.7 s."""
     write(path, from_pattern(2.4), **X264)
@@ -279,6 +284,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "every tenth frame has the timestamp of the one before",
         _every_tenth_twice,
         times=_every_tenth_twice_times,
+    ),
+    Specimen(
+        "wrong stamps.flv",
+        "timing",
+        "two frames with a wrong timestamp: an hour too late, and zero",
+        _with_outliers,
+        times=_every_40_ms,
     ),
     Specimen(
         "sparse stamps.ts",
