@@ -26,7 +26,7 @@ from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
 from storage.manifest import commit_faces, commit_part, done_video_row, read_video_row, shard_row, stitched_faces
 from storage.probe import VideoProbe
-from storage.reader import refuse_changed
+from storage.reader import read_frames, refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import file_sha256
 from storage.shards import Shard
@@ -129,6 +129,7 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
         probe = _told_probe(order, variant)
         report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
         _require_all_frames(order.receipts, report)
+        _require_none_lost_between_shards(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
         return report
 
@@ -140,6 +141,23 @@ def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> 
         raise MediaError(
             f"the joined file has {report.frames} frames, the receipts of its shards tell of {told}. "
             "Remove the job's folder under _facemill and run the same command again"
+        )
+
+
+def _require_none_lost_between_shards(order: FinishingOrder, report: AssemblyReport, store: Store) -> None:
+    """Raise MediaError when the source, read in one go, has another number of frames than its shards together.
+
+    It is read again only when packets gave no frame and no shard tells of damage: so begins many a recording, before
+    its first keyframe, and nothing but reading it whole tells that from a frame that no shard gave.
+    """
+    told = any(receipt.corrupt_packets or receipt.concealed_frames or receipt.messages for receipt in order.receipts)
+    if not report.frames_not_decoded or told or report.messages:
+        return
+    frames = sum(1 for _ in read_frames(order.shard.part(None, None), store))
+    if frames != report.frames:
+        raise MediaError(
+            f"{order.shard.source.url}: its shards together gave {report.frames} frames, read in one go it has {frames}. "
+            "Run the same command with --shard-seconds longer than the video, and report this file"
         )
 
 

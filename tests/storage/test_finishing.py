@@ -150,6 +150,15 @@ def test_a_segment_that_lacks_a_frame_is_not_committed(order: FinishingOrder) ->
     assert _results(order) == []
 
 
+def test_frames_that_no_shard_gave_are_no_damage(order: FinishingOrder) -> None:
+    """The receipts agree with the segments, and nothing was refused by the decoder: still the source has them."""
+    lost = replace(order.receipts[1], frames=0, first_pts=None, last_pts=None)
+    wrong = replace(order, receipts=(order.receipts[0], lost, *order.receipts[2:]))
+    with pytest.raises(MediaError, match="read in one go it has 30"):
+        finish_video(wrong, STORE)
+    assert _results(order) == []
+
+
 @pytest.mark.parametrize("while_joining", [False, True], ids=["before joining", "while it is joined"])
 def test_a_source_that_is_still_being_written_never_becomes_a_result(
     order: FinishingOrder, while_joining: bool, monkeypatch: pytest.MonkeyPatch
