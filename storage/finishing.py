@@ -156,8 +156,9 @@ def _require_none_lost_between_shards(order: FinishingOrder, report: AssemblyRep
     frames = sum(1 for _ in read_frames(order.shard.part(None, None), store))
     if frames != report.frames:
         raise MediaError(
-            f"{order.shard.source.url}: its shards together gave {report.frames} frames, read in one go it has {frames}. "
-            "Run the same command with --shard-seconds longer than the video, and report this file"
+            f"{order.shard.source.url}: its shards together gave {report.frames} frames, "
+            f"read in one go it has {frames}. Run the same command with --shard-seconds longer than the video, "
+            "and report this file"
         )
 
 

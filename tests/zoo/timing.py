@@ -255,7 +255,7 @@ SPECIMENS: tuple[Specimen, ...] = (
     Specimen(
         "hevc open gop.mkv", "timing", "HEVC with open GOPs", clip(frames=60, codec="libx265", options=HEVC_OPEN_GOP)
     ),
-    Specimen("one gop.mp4", "timing", "one keyframe in 600 frames", clip(frames=100, gop=600, b_frames=2)),
+    Specimen("one gop.mp4", "timing", "one keyframe in 600 frames", clip(frames=600, gop=600, b_frames=2)),
     Specimen("intra only.mkv", "timing", "keyframes only", clip(frames=50, gop=1)),
     Specimen(
         "intra refresh.ts",
