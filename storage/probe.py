@@ -206,7 +206,7 @@ def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> Vi
             try:
                 for frame in packet.decode():
                     return frame
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:
                 continue  # damage before the first good frame: the reader counts it
     except av.error.FFmpegError as error:
         raise SourceError(f"{url}: cannot be decoded ({error.strerror}). Check that it is whole") from error

@@ -46,6 +46,9 @@ from storage.timeline import (
 )
 
 _FIRST_SEEK_STEP_SECONDS = 1
+_THREADED_BY_FRAME = frozenset(("libdav1d", "vp9"))
+"""Decoders whose threads decode several frames at once whatever they are asked for."""
+
 _KEPT_MESSAGES = 3
 _MESSAGE_CHARACTERS = 100
 
@@ -106,8 +109,14 @@ def read_frames(
     with store.open_media(url) as media, ExitStack() as opened:
         source = _OpenedSource(shard, media, opened, threads)
         for frame in _frames_within(_placed_frames(source, wanted, counted, losses), wanted):
-            losses.concealed_frames += frame.is_corrupt and frame.pts is not None and frame.pts in counted
-            yield _conformed(frame, shard.probe, losses)
+            counts = frame.pts is not None and frame.pts in counted
+            try:
+                conformed = _conformed(frame, shard.probe, losses)
+            except av.error.FFmpegError:  # damage made it a picture of a kind that nothing can scale
+                losses.corrupt_packets += counts
+                continue
+            losses.concealed_frames += frame.is_corrupt and counts
+            yield conformed
 
 
 def _placed_frames(
@@ -178,7 +187,7 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
     # Threads that share the slices of one frame. With a thread a frame, an error in one packet would surface packets
     # later, and take whole frames of others with it: how many would depend on the number of threads.
     stream.thread_type = "SLICE"
-    stream.codec_context.thread_count = threads
+    stream.codec_context.thread_count = 1 if stream.codec_context.name in _THREADED_BY_FRAME else threads
     return stream
 
 
@@ -427,7 +436,9 @@ def _decoded(
             continue
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except (av.error.EOFError, av.error.MemoryError):
+            raise
+        except av.error.FFmpegError:
             refused(packet)
             continue
         yield from frames
@@ -436,5 +447,7 @@ def _decoded(
 def _flushed(stream: VideoStream) -> list[VideoFrame]:
     try:
         return list(stream.decode(None))
-    except (av.error.EOFError, av.error.InvalidDataError):
+    except av.error.MemoryError:
+        raise
+    except av.error.FFmpegError:
         return []

@@ -104,7 +104,7 @@ def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
         for packet in islice(packets, _LOOKED_AT):
             number += not fields.is_second(packet)
             packet.pts = number
-            with suppress(av.error.InvalidDataError):
+            with suppress(av.error.FFmpegError):
                 numbers += [frame.pts for frame in packet.decode() if frame.pts is not None]
     except av.error.FFmpegError:
         pass  # damage: what lies before it tells
@@ -118,7 +118,7 @@ def measured_lead(container: InputContainer, stream: VideoStream) -> int:
         for packet in container.demux(stream):
             if repeats_a_frame(packet):
                 continue
-            with suppress(av.error.InvalidDataError):
+            with suppress(av.error.FFmpegError):
                 for frame in packet.decode():
                     if frame.pts is not None:
                         return lead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,11 +13,11 @@ import pytest
 from storage import splicing
 from storage.h264 import FieldPairs, parse_sps
 from storage.probe import probe_video
-from storage.reader import read_frames
+from storage.reader import ReadingLosses, read_frames
 from storage.shards import PtsRange
 from storage.store import Store
 from storage.timeline import Anchor, CountedPlacer, Epoch, Timeline, place_stamped
-from tests.media import planes_digest, shards_of, whole
+from tests.media import Clip, make_video, planes_digest, shards_of, whole
 from tests.zoo import ALL
 from tests.zoo.checks import joined
 from tests.zoo.field_pictures import write_field_pictures
@@ -236,3 +237,29 @@ def test_the_ends_of_a_video_have_their_anchors_too(start: int | None, end: int 
     for wanted in range(0 if start is None else start, min(1000, end if end is not None else 1000), 10):
         if wanted >= 0:
             assert wanted - max(anchor.pts for anchor in near if anchor.pts <= wanted) <= 10
+
+
+def _with_damaged_packets(source: Path, target: Path) -> None:
+    """A copy in which single bytes of every third packet are others."""
+    content, chance = bytearray(source.read_bytes()), random.Random(0)
+    with av.open(str(source)) as container:
+        packets = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    for packet in packets[8::3]:
+        at = content.find(packet)
+        for _ in range(40):
+            content[at + chance.randrange(min(20, len(packet)))] = chance.randrange(256)
+    target.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("codec", ["libvpx-vp9", "libsvtav1"])
+def test_damage_costs_the_same_frames_where_decoders_thread_as_they_like(codec: str, tmp_path: Path) -> None:
+    """And none of the many errors that these decoders raise for damage ends the video."""
+    whole_video = make_video(tmp_path / "whole.mkv", Clip(frames=40, size=(64, 64), codec=codec))
+    path = tmp_path / "damaged.mkv"
+    _with_damaged_packets(whole_video, path)
+    shard, losses = whole(path), ReadingLosses()
+    one = [frame.pts for frame in read_frames(shard, Store(), losses=losses)]
+    four = [frame.pts for frame in read_frames(shard, Store(), threads=4)]
+    assert one == four
+    assert losses.corrupt_packets > 0
+    assert 5 < len(one) < 40

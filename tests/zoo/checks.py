@@ -96,7 +96,7 @@ def decoded_frames(path: Path) -> list[VideoFrame]:
                     continue  # "as before": Theora's way, which no decoder takes
                 try:
                     frames += packet.decode()
-                except av.error.InvalidDataError:
+                except av.error.FFmpegError:
                     continue
         except av.error.FFmpegError:
             frames += stream.decode(None)
