@@ -23,7 +23,9 @@ from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
 from storage.errors import FacemillError, SourceError, explain
 from storage.finishing import output_path
-from storage.probe import VideoProbe, probe_video
+from storage.kept_probes import kept_probe
+from storage.probe import VideoProbe
+from storage.receipts import WorkArea
 from storage.shards import plan_shards
 from storage.store import Store, join
 
@@ -39,7 +41,7 @@ _PROBE_CPUS = 0.25
 
 def plan_videos(job: Job, sources: Sequence[Source]) -> tuple[list[VideoPlan], list[tuple[Source, str]]]:
     """A plan for every source that can be restored; the others come with the reason why not."""
-    probed = _probe_all(sources, job.store)
+    probed = _probe_all(sources, job.area, job.store)
     owners = {place(source.url): f"the source {source.url}" for source in job.sources}
     plans, unusable = [], []
     for source in sources:
@@ -52,17 +54,17 @@ def plan_videos(job: Job, sources: Sequence[Source]) -> tuple[list[VideoPlan], l
     return plans, unusable
 
 
-def _probe_all(sources: Sequence[Source], store: Store) -> dict[str, dict[str, Any]]:
+def _probe_all(sources: Sequence[Source], area: WorkArea, store: Store) -> dict[str, dict[str, Any]]:
     """Probe rows by `Source.key`; a source whose probing killed its worker has none.
 
     Of many sources several share a task, which costs more than to probe a small file. Those that were lost with
     another's are probed again by themselves.
     """
     tasks = probing_tasks(len(sources))
-    probed = _probe_in_tasks(sources, store, tasks=tasks)
+    probed = _probe_in_tasks(sources, area, store, tasks=tasks)
     if tasks < len(sources):
         lost = [source for source in sources if source.key not in probed]
-        probed |= _probe_in_tasks(lost, store, tasks=len(lost))
+        probed |= _probe_in_tasks(lost, area, store, tasks=len(lost))
     return probed
 
 
@@ -71,7 +73,9 @@ def probing_tasks(sources: int) -> int:
     return max(min(sources, _TASKS_THAT_ARE_NO_BURDEN), -(-sources // _SOURCES_A_TASK))
 
 
-def _probe_in_tasks(sources: Sequence[Source], store: Store, *, tasks: int) -> dict[str, dict[str, Any]]:
+def _probe_in_tasks(
+    sources: Sequence[Source], area: WorkArea, store: Store, *, tasks: int
+) -> dict[str, dict[str, Any]]:
     if not sources:
         return {}
     items = [{"source": pickle.dumps(source)} for source in sources]
@@ -79,14 +83,14 @@ def _probe_in_tasks(sources: Sequence[Source], store: Store, *, tasks: int) -> d
     with warnings.catch_warnings():
         # Ray 2.60 names no other way to bound a task's retries.
         warnings.simplefilter("ignore", RayDeprecationWarning)
-        probed = rows.map(partial(_probe_row, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
+        probed = rows.map(partial(_probe_row, area=area, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
     return {row["key"]: row for row in probed.iter_rows()}
 
 
-def _probe_row(row: dict[str, Any], store: Store) -> dict[str, Any]:
+def _probe_row(row: dict[str, Any], area: WorkArea, store: Store) -> dict[str, Any]:
     source: Source = pickle.loads(row["source"])
     try:
-        return {"key": source.key, "probe": pickle.dumps(probe_video(source.url, store)), "error": ""}
+        return {"key": source.key, "probe": pickle.dumps(kept_probe(source, area, store)), "error": ""}
     except Exception as error:  # a bad source costs itself only: it becomes a row with its reason
         return {"key": source.key, "probe": b"", "error": explain(error)}
 

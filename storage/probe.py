@@ -15,6 +15,7 @@ from av.stream import DataStream, Discard, Stream
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
+from pydantic import ConfigDict
 
 from storage.errors import SourceError
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
@@ -51,6 +52,8 @@ class OtherStream:
 @dataclass(frozen=True)
 class VideoProbe:
     """Facts of one source. All times are integer pts in `time_base`."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")  # as `kept_probes` writes it
 
     container: str
     """FFmpeg's demuxer name, such as `mov,mp4,m4a,3gp,3g2,mj2`."""

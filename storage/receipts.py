@@ -80,6 +80,9 @@ class WorkArea:
     def video(self, key: str) -> str:
         return join(self.work, key)
 
+    def probe(self, source: Source) -> str:
+        return join(self.video(source.key), "probe.json")
+
     def segment(self, shard: Shard, variant: Variant) -> str:
         return join(self.video(shard.source.key), f"{shard.range}.{variant}.mp4")
 

@@ -1,0 +1,30 @@
+"""Probes that are kept among a job's working objects: to probe a video is to read all of it, once a job and no more.
+
+JSON, since what comes from a bucket must not run.
+"""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+
+from storage.catalogue import Source
+from storage.probe import VideoProbe, probe_video
+from storage.receipts import WorkArea
+from storage.store import Store
+
+_JSON = TypeAdapter(VideoProbe)
+
+
+def kept_probe(source: Source, area: WorkArea, store: Store) -> VideoProbe:
+    """The probe of a source: the one that the job's earlier run left, or a new one, which is left for the next.
+
+    Raises:
+        SourceError: as `probe_video`.
+    """
+    url = area.probe(source)
+    try:
+        return _JSON.validate_json(store.read_bytes(url))
+    except (FileNotFoundError, ValidationError):  # no run came so far, or one of another facemill
+        probe = probe_video(source.url, store)
+        store.commit_bytes(_JSON.dump_json(probe), url)
+        return probe
