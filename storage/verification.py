@@ -204,9 +204,9 @@ def _converted(subject: str, what: str, of: Fraction, to: Fraction) -> Check:
 
 
 def _compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> Iterator[Check]:
-    turned = "equal" if source.rotation == result.rotation else "fault"
+    turned: State = "equal" if source.rotation == result.rotation else "fault"
     told = f"{result.rotation} degrees" + (f" instead of {source.rotation}" if turned == "fault" else "")
-    yield Check("picture", "rotation", turned, told)  # type: ignore[arg-type]
+    yield Check("picture", "rotation", turned, told)
     if terms.same_shape:
         yield _compare_shape(source, result)
         yield from _compare_picture_tags(source, result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -99,11 +98,14 @@ def test_a_field_does_not_leave_the_range_of_its_samples() -> None:
     assert found.max() <= 1023
 
 
-def test_one_row_is_no_error() -> None:
-    for parity in (0, 1):
-        fill_from_field(np.empty((1, 4), np.uint8), np.zeros((1, 4), np.uint8), parity, 8)
-    picture = output_picture(
-        replace(probe_of(), tags=PictureTags(field_order="top first")), SizeSettings(deinterlace=True)
-    )
+@pytest.mark.parametrize("parity", [0, 1])
+def test_a_single_row_is_all_that_either_field_is_made_of(parity: int) -> None:
+    found = np.zeros((1, 4), np.uint8)
+    fill_from_field(found, np.full((1, 4), 7, np.uint8), parity, 8)
+    assert (found == 7).all()
+
+
+def test_a_deinterlaced_picture_is_progressive() -> None:
+    tags = PictureTags(field_order="top first")
+    picture = output_picture(replace(probe_of(), tags=tags), SizeSettings(deinterlace=True))
     assert picture.field_order == "progressive"
-    assert picture.sample_aspect_ratio == Fraction(1)

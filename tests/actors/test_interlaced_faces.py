@@ -74,7 +74,7 @@ def restored(shard: Shard, folder: Path, size: SizeSettings) -> Restored:
         if face["expert"]:
             sides = tuple(face[f"altered_{side}"] for side in ("x0", "y0", "x1", "y1"))
             rects.setdefault(face["pts"], []).append(sides)
-    by_number = dict(enumerate(rects[frame.pts] for frame in frames if frame.pts in rects))
+    by_number = {number: rects[frame.pts] for number, frame in enumerate(frames) if frame.pts in rects}
     return Restored(
         [_luma(frame) for frame in frames],
         [_luma(frame) for frame in _decoded(area.segment(work.shard, "baseline"))],
@@ -121,6 +121,7 @@ def test_without_fields_faces_have_no_comb(shard: Shard, tmp_path: Path) -> None
     whole_frames = restored(shard, tmp_path / "whole", SizeSettings(scale=2, deinterlace=True))
     assert not any(whole_frames.interlaced)
     assert len(whole_frames.lumas) == len(kept.lumas)
+    assert len(whole_frames.rects) == len(whole_frames.lumas) == MOMENTS // 2
     for number, rects in whole_frames.rects.items():
         for x0, y0, x1, y1 in rects:
             face, woven = (luma[number][y0:y1, x0:x1] for luma in (whole_frames.lumas, kept.lumas))
