@@ -98,11 +98,11 @@ def test_a_field_does_not_leave_the_range_of_its_samples() -> None:
     assert found.max() <= 1023
 
 
-@pytest.mark.parametrize("parity", [0, 1])
-def test_a_single_row_is_all_that_either_field_is_made_of(parity: int) -> None:
+@pytest.mark.parametrize(("parity", "row"), [(0, 7), (1, 0)])
+def test_of_a_single_row_the_second_field_has_nothing_to_fill_with(parity: int, row: int) -> None:
     found = np.zeros((1, 4), np.uint8)
     fill_from_field(found, np.full((1, 4), 7, np.uint8), parity, 8)
-    assert (found == 7).all()
+    assert (found == row).all()
 
 
 def test_a_deinterlaced_picture_is_progressive() -> None:
