@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import ray
 from rich.console import Console
@@ -50,6 +50,10 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
 def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
     """The sources that have no finished result yet; the others are entered in the outcome."""
     pending = []
+    with suppress(FileNotFoundError):
+        job.store.identity(
+            job.area.url
+        )  # a file where the record's folder belongs is an error; a listing is only empty
     recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))  # one listing, not a request a source
     for source in job.sources:
         if job.area.parts(source, "videos") in recorded and is_finished(job.area, job.out, source, job.store):
