@@ -1,1 +1,1 @@
-"""Measurements that print a table: `python -m bench.reading`, `bench.memory`, `bench.tiny_files`."""
+"""Measurements that print a table: `python -m bench.reading`, `.memory`, `.job_memory`, `.tiny_files`."""

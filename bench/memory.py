@@ -34,7 +34,7 @@ from storage.segments import decoding_times, in_ticks
 from storage.shards import plan_shards
 from storage.store import Store
 
-_PIECE_SECONDS = 64
+PIECE_SECONDS = 64
 """A whole number of frames at 25 fps and of AAC packets at 48 kHz."""
 _FACES_A_FRAME = 2
 
@@ -63,7 +63,7 @@ def main(
         folders = [Path(scratch) / name for name in ("short", "long")]
         for folder, length in zip(folders, (hours, hours * times), strict=True):
             folder.mkdir()
-            _make_long(folder, container, max(1, round(length * 3600 / _PIECE_SECONDS)))
+            _make_long(folder, container, max(1, round(length * 3600 / PIECE_SECONDS)))
         for name, step in steps:
             (short, _), (long, seconds) = (_peak_of(step, folder) for folder in folders)
             table.add_row(name, f"{short:.0f}", f"{long:.0f}", f"{long / short - 1:+.0%}", f"{seconds:.0f}")
@@ -96,15 +96,21 @@ def _peak_mb() -> float:
 
 def _make_long(folder: Path, container: str, pieces: int) -> None:
     """A long source, and the segments of its result."""
-    piece = folder / "piece.mp4"
-    _make_piece(piece)
     source = folder / f"long.{container}"
-    with av.open(str(source), "w") as out:
-        _append(piece, out, pieces)
+    piece = make_long_source(source, pieces)
     probe = probe_video(str(source), Store())
     (folder / "segments").mkdir()
     for number in range(pieces):
         _make_segment(piece, folder / "segments" / f"{number:05}.mp4", probe, number)
+
+
+def make_long_source(path: Path, pieces: int) -> Path:
+    """A video of so many pieces of `PIECE_SECONDS` each; returns the piece, `piece.mp4` beside it."""
+    piece = path.with_name("piece.mp4")
+    _make_piece(piece)
+    with av.open(str(path), "w") as out:
+        _append(piece, out, pieces)
+    return piece
 
 
 def _make_piece(path: Path) -> None:
@@ -115,11 +121,11 @@ def _make_piece(path: Path) -> None:
         audio = out.add_stream("aac", rate=48000)
         audio.codec_context.layout = "mono"
         noise = np.random.default_rng(0)
-        for number in range(25 * _PIECE_SECONDS):
+        for number in range(25 * PIECE_SECONDS):
             frame = av.VideoFrame.from_ndarray(noise.integers(100, 140, (24, 32, 3), np.uint8), format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
             out.mux(video.encode(frame))
-        for first in range(0, 48000 * _PIECE_SECONDS, 1024):
+        for first in range(0, 48000 * PIECE_SECONDS, 1024):
             samples = noise.normal(0, 0.01, (1, 1024)).astype(np.float32)
             sound = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
             sound.sample_rate, sound.pts, sound.time_base = 48000, first, Fraction(1, 48000)
@@ -131,7 +137,7 @@ def _make_piece(path: Path) -> None:
 def _packets(piece: Path) -> Iterator[tuple[av.Packet, bytes]]:
     with av.open(str(piece)) as container:
         for packet in container.demux():
-            if packet.size and packet.pts is not None and 0 <= packet.pts * (packet.time_base or 1) < _PIECE_SECONDS:
+            if packet.size and packet.pts is not None and 0 <= packet.pts * (packet.time_base or 1) < PIECE_SECONDS:
                 yield packet, bytes(packet)
 
 
@@ -144,7 +150,7 @@ def _append(piece: Path, out: av.container.OutputContainer, pieces: int) -> None
             for packet, content in kept:
                 copy = av.Packet(content)
                 base = packet.time_base or Fraction(1)
-                shift = int(number * _PIECE_SECONDS / base)
+                shift = int(number * PIECE_SECONDS / base)
                 copy.time_base, copy.duration, copy.is_keyframe = base, packet.duration or 0, packet.is_keyframe
                 copy.pts, copy.dts = (packet.pts or 0) + shift, (packet.dts or 0) + shift
                 copy.stream = streams[packet.stream_index]
@@ -159,7 +165,7 @@ def _make_segment(piece: Path, path: Path, probe: VideoProbe, number: int) -> No
         stream = out.add_stream_from_template(template.streams.video[0])
         stream.time_base = base
         coded = [(packet, content) for packet, content in _packets(piece) if packet.stream_index == 0]
-        start = probe.first_pts + int(number * _PIECE_SECONDS / base)
+        start = probe.first_pts + int(number * PIECE_SECONDS / base)
         first = min(packet.pts or 0 for packet, _ in coded)
         pts = [start + in_ticks((packet.pts or 0) - first, packet.time_base or base, base) for packet, _ in coded]
         for (packet, content), at, dts in zip(coded, pts, decoding_times(pts, probe.frame_ticks), strict=True):
@@ -204,7 +210,7 @@ def _assemble(folder: Path) -> None:
     segments = sorted((folder / "segments").iterdir())
     choice = choose_container(probe, source.relative_path, "h264")
     report = assemble_video(source.url, source.url, probe, segments, _result(folder), choice)
-    assert report.frames == len(segments) * 25 * _PIECE_SECONDS, report.frames
+    assert report.frames == len(segments) * 25 * PIECE_SECONDS, report.frames
 
 
 def _verify(folder: Path) -> None:
@@ -215,7 +221,7 @@ def _verify(folder: Path) -> None:
 def _faces(folder: Path) -> None:
     """Two faces in every frame, from the shards' parts to the joined table."""
     source = _source(folder)
-    shards = len(list((folder / "segments").iterdir())) * _PIECE_SECONDS // 4
+    shards = len(list((folder / "segments").iterdir())) * PIECE_SECONDS // 4
 
     def parts() -> Iterator[bytes]:
         for shard in range(shards):
