@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from storage.verification import Check, State
+from storage.checks import Check, State
 
 Outcome = Literal["equal", "allowed", "differs", "no result"]
 

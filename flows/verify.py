@@ -19,6 +19,7 @@ from rich.console import Console
 
 from flows.verdicts import Verdict, as_json, print_verdicts
 from storage.catalogue import Source, find_sources
+from storage.checks import Check, Side, Terms
 from storage.errors import FacemillError, SourceError, UsageError, explain
 from storage.manifest import read_all_video_rows
 from storage.media_index import FrameIndex, MediaIndex, index_media
@@ -26,7 +27,7 @@ from storage.probe import VideoProbe, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard
 from storage.store import Store, absolute, join, storage_errors_as
-from storage.verification import Check, Side, Terms, compare
+from storage.verification import compare
 
 _PRINTED_COLUMNS = 160
 """Where there is no terminal."""

@@ -25,6 +25,7 @@ from av.stream import AttachmentStream, DataStream, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from storage.checks import Check, Side, Terms
 from storage.containers import ContainerChoice, demuxer_of
 from storage.errors import MediaError
 from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, StreamIndex, index_media, packet_digest
@@ -34,8 +35,9 @@ from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, probe_video
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
+from storage.stream_checks import MUXER_TAGS
 from storage.timeline import PacketPlacer
-from storage.verification import MUXER_TAGS, Check, Side, Terms, compare
+from storage.verification import compare
 
 _DECODING_THREADS = min(4, os.cpu_count() or 1)
 """Of the last check. More would hold more frames at once than they save time."""

@@ -25,13 +25,13 @@ from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
 from storage.manifest import commit_faces, commit_part, done_video_row, read_video_row, shard_row, stitched_faces
+from storage.picture_checks import told_otherwise
 from storage.probe import VideoProbe
 from storage.reader import read_frames, refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
-from storage.verification import told_otherwise
 
 
 @dataclass(frozen=True)

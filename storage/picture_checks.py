@@ -1,0 +1,128 @@
+"""Checks of the picture: its frames and their times, its size and shape, and what it says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from storage.checks import Check, State, Terms, converted, off_the_tick
+from storage.encoding import lost_in_format
+from storage.media_index import FrameIndex, MediaIndex
+from storage.probe import VideoProbe
+
+_ASPECT_TOLERANCE = Fraction(1, 1000)
+"""Share of the shape: aspect ratios are stored with few digits."""
+
+
+def compare_frames(expected: FrameIndex, result: MediaIndex) -> Iterator[Check]:
+    """How many frames there are, when each is shown, and that all of them decode."""
+    found = result.frames
+    assert found is not None
+    count = (
+        f"{len(found.pts)} frames"
+        if len(found.pts) == len(expected.pts)
+        else (f"{len(found.pts)} frames instead of {len(expected.pts)}")
+    )
+    yield Check("picture", "frames", "equal" if len(found.pts) == len(expected.pts) else "fault", count)
+    yield _compare_frame_times(expected, found)
+    damaged = found.not_decoded + found.without_pts + abs(len(result.picture.packets) - len(found.pts))
+    yield Check(
+        "picture",
+        "decodes from start to end",
+        "fault" if damaged else "equal",
+        f"{len(result.picture.packets)} packets gave {len(found.pts)} frames"
+        + (f"; {found.not_decoded} are damaged" if found.not_decoded else "")
+        + (f"; {found.without_pts} have no pts" if found.without_pts else ""),
+    )
+
+
+def _compare_frame_times(expected: FrameIndex, found: FrameIndex) -> Check:
+    """The lists of pts; a difference is told by what it looks like at its first place."""
+    shared = min(len(expected.pts), len(found.pts))
+    wrong = off_the_tick(expected.pts[:shared], expected.time_base, found.pts[:shared], found.time_base)
+    exact = expected.time_base == found.time_base
+    if not wrong.any() and len(expected.pts) == len(found.pts):
+        if exact:
+            return Check("picture", "timestamps", "equal", f"every pts to the tick of {expected.time_base} s")
+        return converted("picture", "timestamps", expected.time_base, found.time_base)
+    at = int(wrong.argmax()) if wrong.any() else shared
+    return Check("picture", "timestamps", "fault", _first_wrong_frame(expected, found, at))
+
+
+def _first_wrong_frame(expected: FrameIndex, found: FrameIndex, at: int) -> str:
+    def on_clock(pts: int) -> Fraction:
+        return pts * expected.time_base / found.time_base
+
+    wanted = on_clock(int(expected.pts[at])) if at < len(expected.pts) else None
+    got = int(found.pts[at]) if at < len(found.pts) else None
+    if got is None:
+        return f"the result ends after frame {at}; the source goes on from pts {expected.pts[at]}"
+    if wanted is None:
+        return f"the source ends after frame {at}; the result goes on at pts {got}"
+    following = on_clock(int(expected.pts[at + 1])) if at + 1 < len(expected.pts) else None
+    if following is not None and len(found.pts) < len(expected.pts) and abs(got - following) <= Fraction(1, 2):
+        return f"frame {at}, of pts {expected.pts[at]}, is missing"
+    if len(found.pts) > len(expected.pts) and got < wanted:
+        return f"frame {at}, at pts {got} of the result, is one that the source does not have"
+    return f"frame {at} is at pts {got} of the result instead of {_ticks(wanted)}"
+
+
+def _ticks(value: Fraction) -> str:
+    return str(value.numerator) if value.denominator == 1 else f"{float(value):.3f}"
+
+
+def compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> Iterator[Check]:
+    """How the picture is shown: turned, shaped, coloured."""
+    turned: State = "equal" if source.rotation == result.rotation else "fault"
+    told = f"{result.rotation} degrees" + (f" instead of {source.rotation}" if turned == "fault" else "")
+    yield Check("picture", "rotation", turned, told)
+    if terms.same_shape:
+        yield _compare_shape(source, result)
+        yield from _compare_picture_tags(source, result)
+    for what, before, after in (
+        ("colour range", source.color_range, result.color_range),
+        ("colour primaries", source.color_primaries, result.color_primaries),
+        ("transfer characteristics", source.color_trc, result.color_trc),
+        ("colour matrix", source.colorspace, result.colorspace),
+    ):
+        from_rgb = what == "colour matrix" and before == 0
+        if before == after:
+            yield Check("picture", what, "equal", str(after))
+        else:
+            yield Check(
+                "picture",
+                what,
+                "allowed" if from_rgb else "loss",
+                f"code {after} instead of {before}" + (": RGB was encoded as YUV" if from_rgb else ""),
+            )
+
+
+def _compare_shape(source: VideoProbe, result: VideoProbe) -> Check:
+    def shape(probe: VideoProbe) -> Fraction:
+        return probe.sample_aspect_ratio * probe.width / probe.height
+
+    before, after = shape(source), shape(result)
+    same = abs(after - before) <= before * _ASPECT_TOLERANCE
+    told = (
+        f"{result.width}x{result.height}, pixels {result.sample_aspect_ratio} "
+        f"(source: {source.width}x{source.height}, {source.sample_aspect_ratio})"
+    )
+    return Check("picture", "shape", "equal" if same else "fault", told)
+
+
+def _compare_picture_tags(source: VideoProbe, result: VideoProbe) -> Iterator[Check]:
+    """Field order, HDR metadata, cropping and the like, and what the format of the samples has no place for."""
+    across, down = Fraction(result.width, source.width), Fraction(result.height, source.height)
+    expected = source.tags.scaled(across, down)
+    unlike = expected.unlike(result.tags)
+    for name in unlike:
+        yield told_otherwise(name)
+    if not unlike:
+        yield Check("picture", "field order, HDR metadata, orientation, cropping, 3-D", "equal", "as the source's")
+    for name in (*source.tags.left_out, *lost_in_format(source.pix_fmt, result.pix_fmt)):
+        yield Check("picture", name, "loss", "no result can hold it")
+
+
+def told_otherwise(tag: str) -> Check:
+    """The loss of a tag of the picture, or its change."""
+    return Check("picture", tag, "loss", "the result says it otherwise or not at all")
