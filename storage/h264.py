@@ -6,11 +6,12 @@ Clauses are those of ITU-T H.264.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from av.packet import Packet
 from av.video.stream import VideoStream
+
+from storage.nal_units import length_size, payload_of, sequence_sets_of_avcc, unit_type, units_in
 
 _SPS = 7
 _SLICES = (1, 5)
@@ -40,9 +41,9 @@ class FieldPairs:
         """
         self._is_h264 = stream.codec_context.name == "h264"
         extradata = stream.codec_context.extradata or b"" if self._is_h264 else b""
-        self._length_bytes = (extradata[4] & 3) + 1 if extradata[:1] == b"\1" else 0
-        units = _units_of_avcc(extradata) if self._length_bytes else _units_of_annex_b(extradata)
-        self._parameters = next((parse_sps(unit) for unit in units if unit and unit[0] & 31 == _SPS), None)
+        self._length_bytes = length_size("h264", extradata)
+        units = units_in(extradata, None) if self._length_bytes is None else sequence_sets_of_avcc(extradata)
+        self._parameters = next((parse_sps(unit) for unit in units if unit_type("h264", unit) == _SPS), None)
         self._first: tuple[int, int] | None = None  # (frame_num, bottom_field_flag) of a field that lacks its second
 
     def is_second(self, packet: Packet) -> bool:
@@ -59,10 +60,9 @@ class FieldPairs:
 
     def _field_in(self, content: bytes) -> tuple[int, int] | None:
         """(frame_num, bottom_field_flag) of a packet that holds one field; None for a frame, or two fields."""
-        units = _units_of_length(content, self._length_bytes) if self._length_bytes else _units_of_annex_b(content)
         found: set[tuple[int, int]] = set()
-        for unit in units:
-            kind = unit[0] & 31 if unit else 0
+        for unit in units_in(content, self._length_bytes):
+            kind = unit_type("h264", unit)
             if kind == _SPS:
                 self._parameters = parse_sps(unit)
             elif kind in _SLICES and self._parameters is not None:
@@ -77,7 +77,7 @@ class _BitReader:
     """Bits of a NAL unit's payload, emulation prevention taken out."""
 
     def __init__(self, unit: bytes) -> None:
-        payload = unit[1:].replace(b"\0\0\3", b"\0\0")
+        payload = payload_of(unit)
         self._bits = int.from_bytes(payload, "big")
         self._left = 8 * len(payload)
 
@@ -152,28 +152,3 @@ def _field_of_slice(unit: bytes, parameters: SequenceParameters) -> tuple[int, i
         return (frame_num, bits.fixed(1)) if parameters.has_fields and bits.fixed(1) else None
     except ValueError:
         return None
-
-
-def _units_of_annex_b(content: bytes) -> Iterator[bytes]:
-    at = content.find(b"\0\0\1")
-    while at >= 0:
-        end = content.find(b"\0\0\1", at + 3)
-        yield content[at + 3 : end if end >= 0 else len(content)]
-        at = end
-
-
-def _units_of_length(content: bytes, length_bytes: int) -> Iterator[bytes]:
-    at = 0
-    while at + length_bytes < len(content):
-        size = int.from_bytes(content[at : at + length_bytes], "big")
-        yield content[at + length_bytes : at + length_bytes + size]
-        at += length_bytes + size
-
-
-def _units_of_avcc(extradata: bytes) -> Iterator[bytes]:
-    """The parameter sets of an avcC box."""
-    at = 6
-    for _ in range(extradata[5] & 31 if len(extradata) > 5 else 0):
-        size = int.from_bytes(extradata[at : at + 2], "big")
-        yield extradata[at + 2 : at + 2 + size]
-        at += 2 + size

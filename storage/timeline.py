@@ -29,6 +29,8 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from storage.nal_units import unit_type, units_in
+
 _RESET_SECONDS = 1
 """A clock that steps back by more was set anew; by less, it jitters."""
 
@@ -434,7 +436,10 @@ class CountedPlacer:
         return self._stamps[0]
 
 
-_HEVC_IDR = (19, 20)
+_CODED_PICTURES = {"h264": range(1, 6), "hevc": range(32)}
+"""nal_unit_type of what holds slices of a picture."""
+
+_IDR = {"h264": (5,), "hevc": (19, 20)}
 _VOP_START = b"\0\0\1\xb6"
 
 
@@ -457,19 +462,11 @@ def is_closed_keyframe(packet: Packet, codec: str) -> bool:
         return False
     if codec == "mpeg4":
         return pictures_in(packet, codec) == 1
-    if codec not in ("h264", "hevc"):
+    if codec not in _CODED_PICTURES:
         return False
-    content = bytes(packet)
-    at = content.find(b"\0\0\1")
-    while 0 <= at < len(content) - 3:
-        header = content[at + 3]
-        if codec == "h264":
-            if 1 <= header & 31 <= 5:
-                return header & 31 == 5
-        elif header >> 1 & 63 < 32:
-            return header >> 1 & 63 in _HEVC_IDR
-        at = content.find(b"\0\0\1", at + 3)
-    return False
+    kinds = (unit_type(codec, unit) for unit in units_in(bytes(packet), None))
+    first = next((kind for kind in kinds if kind in _CODED_PICTURES[codec]), None)
+    return first in _IDR[codec]
 
 
 def pictures_in(packet: Packet, codec: str) -> int:
