@@ -49,6 +49,10 @@ _TAGS_OF_CODING = frozenset(
 )
 """Tags of a video stream, without Matroska's language suffix, that speak of how it was coded."""
 
+_CODES_IN_MP4 = {"hevc": ("hvc1", "hev1"), "prores": ("apco", "apcs", "apcn", "apch", "ap4h", "ap4x")}
+"""Codecs that MP4 and MOV have several codes for. FFmpeg's muxer would write one of them whatever the template's is:
+HEVC as hev1, which QuickTime and Safari do not play, ProRes as if it were of another quality."""
+
 
 @dataclass
 class AssemblyReport:
@@ -260,7 +264,10 @@ def _add_streams(
         if isinstance(stream, DataStream) and codec_name(stream) == TIME_CODE:
             continue  # the muxer makes it from the picture's tag; copied, it would lack the rate of the picture
         is_video = stream.index == probe.stream_index
-        added = out.add_stream_from_template(template if is_video else stream)
+        origin = template if is_video else stream
+        added = out.add_stream_from_template(origin)
+        if choice.muxer in ("mp4", "mov"):
+            _keep_code(added, origin)
         added.metadata.update(stream.metadata)
         added.disposition = stream.disposition
         if is_video:
@@ -272,6 +279,13 @@ def _add_streams(
             copied[stream.index] = added
     assert video is not None
     return video, copied, left_out
+
+
+def _keep_code(added: Stream, origin: Stream) -> None:
+    """Give a stream of MP4 or MOV the code of the one that it is a copy of, where its codec has several."""
+    code = origin.codec_context.codec_tag if origin.codec_context is not None else ""
+    if code in _CODES_IN_MP4.get(codec_name(origin), ()):
+        added.codec_context.codec_tag = code
 
 
 def _tag_picture(added: VideoStream, source: VideoStream, probe: VideoProbe) -> None:

@@ -256,6 +256,31 @@ def test_the_sample_aspect_ratio_is_kept(tmp_path: Path) -> None:
     assert joined.source.sample_aspect_ratio == joined.result.sample_aspect_ratio == Fraction(16, 11)
 
 
+def codes_of(path: Path) -> list[str]:
+    with av.open(str(path)) as container:
+        return [stream.codec_context.codec_tag for stream in container.streams.video]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov"])
+def test_hevc_has_the_code_that_every_player_takes(suffix: str, tmp_path: Path) -> None:
+    joined = join_again(make_video(tmp_path / f"a.{suffix}", Clip(codec="libx265")), encode=HEVC)
+    assert codes_of(joined.path) == ["hvc1"]
+
+
+def test_a_copied_picture_keeps_the_code_of_its_codec(tmp_path: Path) -> None:
+    source = tmp_path / "a.mov"
+    codecs = {
+        "c:v:1": "prores_ks",
+        "profile:v:1": "1",
+        "c:v:2": "libx265",
+        "tag:v:2": "hvc1",
+        "x265-params": "log-level=1",
+    }
+    pictures = ffmpeg.input("testsrc2=size=64x48:rate=25:duration=0.6", f="lavfi")
+    write(source, [pictures, pictures, pictures], **{"c:v:0": "libx264", **codecs})
+    assert codes_of(join_again(source).path) == codes_of(source) == ["avc1", "apcs", "hvc1"]
+
+
 def test_a_subtitle_that_steps_back_in_time_goes_with_the_one_before(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     unsorted_subtitles(source)
