@@ -41,6 +41,10 @@ _ENCODERS_OF_SOURCES = (
 _X264_FRAME_PACKING = {(4, 0): 0, (7, 0): 1, (6, 0): 2, (1, 0): 3, (2, 0): 4, (3, 0): 5}
 """(AVStereo3DType, flags) -> frame packing arrangement of H.264."""
 
+_ROOM_FOR_REORDERING = 16
+"""Ticks from zero on that the first frame needs in MPEG-TS when others are decoded before it: a dts below zero is none
+there."""
+
 
 def pts_digest(all_pts: Iterable[int]) -> str:
     """A short hash of a list of pts, to compare two readings of a range without carrying the list."""
@@ -214,6 +218,8 @@ class SegmentWriter:
             "preset": self._settings.preset,
             "udu_sei": "1",  # cameras keep readings in user data
         }
+        if self._probe.container == "mpegts" and self._probe.first_pts < _ROOM_FOR_REORDERING:
+            options["bf"] = "0"
         if tags.chroma_location and self._picture.log2_chroma == (1, 1):
             options["chroma_sample_location"] = tags.chroma_location
         if self._settings.codec == "hevc":

@@ -256,6 +256,13 @@ def test_the_sample_aspect_ratio_is_kept(tmp_path: Path) -> None:
     assert joined.source.sample_aspect_ratio == joined.result.sample_aspect_ratio == Fraction(16, 11)
 
 
+@pytest.mark.parametrize("encode", [WITH_B_FRAMES, HEVC])
+def test_a_transport_stream_may_begin_at_zero(encode: EncodeSettings, tmp_path: Path) -> None:
+    joined = join_again(make_video(tmp_path / "a.ts"), encode=encode)
+    assert joined.source.video.times[0] == 0
+    assert_frames_equal(joined)
+
+
 def codes_of(path: Path) -> list[str]:
     with av.open(str(path)) as container:
         return [stream.codec_context.codec_tag for stream in container.streams.video]
