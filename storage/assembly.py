@@ -26,6 +26,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from storage.checks import Check, Side, Terms
+from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, demuxer_of
 from storage.errors import MediaError
 from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, StreamIndex, index_media, packet_digest
@@ -36,7 +37,6 @@ from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, pro
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.stream_checks import MUXER_TAGS
-from storage.timeline import PacketPlacer
 from storage.verification import compare
 
 _DECODING_THREADS = min(4, os.cpu_count() or 1)

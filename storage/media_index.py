@@ -22,10 +22,12 @@ from av.stream import AttachmentStream, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from storage.clocks import PacketPlacer
+from storage.coded_pictures import repeats_a_frame
 from storage.h264 import FieldPairs
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
-from storage.timeline import PacketPlacer, Timeline, repeats_a_frame
+from storage.timeline import Timeline
 
 NO_TIME = np.iinfo(np.int64).min
 """Stands for a pts or dts that a packet does not have."""

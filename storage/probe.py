@@ -17,11 +17,13 @@ from av.video.reformatter import ColorRange
 from av.video.stream import VideoStream
 from pydantic import ConfigDict
 
+from storage.coded_pictures import repeats_a_frame
 from storage.errors import SourceError
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
-from storage.scanning import Scan, is_counted, measured_lead, measured_reorder, scan_packets
+from storage.scanning import Scan, scan_packets
+from storage.stamping import is_counted, measured_lead, measured_reorder
 from storage.store import Store, storage_errors_as
-from storage.timeline import Timeline, repeats_a_frame
+from storage.timeline import Timeline
 
 TIME_CODE = "tmcd"
 """Codec name of a track that MP4's muxers write from the picture's `timecode` tag."""

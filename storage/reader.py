@@ -10,44 +10,30 @@ the beginning.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, dropwhile
-from pathlib import Path
-from typing import IO
 
 import av
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from storage.catalogue import Source
+from storage.clocks import OutlierFilter
+from storage.coded_pictures import is_closed_keyframe, repeats_a_frame
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
-from storage.picture_tags import crop_exactly
-from storage.probe import VideoProbe, open_container
+from storage.placing import CountedPlacer, place_stamped
+from storage.probe import VideoProbe
 from storage.scanning import counted_stamp
+from storage.seeking import OpenedSource, anchors_before, keyframes_before
 from storage.shards import PtsRange, Shard
-from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.store import Store, storage_errors_as
-from storage.timeline import (
-    Anchor,
-    CountedPlacer,
-    OutlierFilter,
-    Timeline,
-    is_closed_keyframe,
-    place_stamped,
-    repeats_a_frame,
-)
-
-_FIRST_SEEK_STEP_SECONDS = 1
-_THREADED_BY_FRAME = frozenset(("libdav1d", "vp9"))
-"""Decoders whose threads decode several frames at once whatever they are asked for."""
+from storage.timeline import Anchor, Timeline
 
 _KEPT_MESSAGES = 3
 _MESSAGE_CHARACTERS = 100
@@ -107,7 +93,7 @@ def read_frames(
     url = shard.source.url
     refuse_changed(shard.source, store)
     with store.open_media(url) as media, ExitStack() as opened:
-        source = _OpenedSource(shard, media, opened, threads)
+        source = OpenedSource(shard, media, opened, threads)
         for frame in _frames_within(_placed_frames(source, wanted, counted, losses), wanted):
             counts = frame.pts is not None and frame.pts in counted
             try:
@@ -120,7 +106,7 @@ def read_frames(
 
 
 def _placed_frames(
-    source: _OpenedSource, wanted: PtsRange, counted: PtsRange, losses: ReadingLosses
+    source: OpenedSource, wanted: PtsRange, counted: PtsRange, losses: ReadingLosses
 ) -> Iterator[VideoFrame]:
     """The video's frames at their pts, from one at or before the wanted ones on; all of them when these have no start.
 
@@ -139,33 +125,6 @@ def _placed_frames(
     return timed(container.demux(stream), stream)
 
 
-class _OpenedSource:
-    """A source's file, opened for demuxing as often as reading has to begin anew."""
-
-    def __init__(self, shard: Shard, media: str | IO[bytes], opened: ExitStack, threads: int) -> None:
-        self.shard = shard
-        self._media, self._opened, self._threads = media, opened, threads
-
-    def open(self) -> tuple[InputContainer, VideoStream]:
-        """The container, at its beginning, and the probed stream in it."""
-        self._opened.close()
-        if not isinstance(self._media, str):
-            self._media.seek(0)
-        return self._enter(self._media)
-
-    def open_spliced(self, position: int) -> tuple[InputContainer, VideoStream]:
-        """The same, but after the file's beginning come the bytes from `position` on."""
-        self._opened.close()
-        media = self._media
-        if isinstance(media, str):
-            media = self._opened.enter_context(Path(media).open("rb"))  # noqa: SIM115 - closed with the container
-        return self._enter(SplicedFile(media, position))
-
-    def _enter(self, media: str | IO[bytes] | SplicedFile) -> tuple[InputContainer, VideoStream]:
-        container = self._opened.enter_context(open_container(media, name=self.shard.source.url))
-        return container, _probed_stream(container, self.shard, self._threads)
-
-
 def refuse_changed(source: Source, store: Store) -> None:
     """Raise SourceError when the file is no longer the one that was found, or is gone."""
     url = source.url
@@ -175,67 +134,31 @@ def refuse_changed(source: Source, store: Store) -> None:
         raise SourceError(f"{url}: the file changed while the job ran. Run the same command again")
 
 
-def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> VideoStream:
-    index = shard.probe.stream_index
-    stream = container.streams[index] if index < len(container.streams) else None
-    if not isinstance(stream, VideoStream) or stream.time_base != shard.probe.time_base:
-        raise SourceError(
-            f"{shard.source.url}: stream {index} is not the video that was probed. "
-            "The file changed while the job ran: run the same command again"
-        )
-    crop_exactly(stream)
-    # Threads that share the slices of one frame. With a thread a frame, an error in one packet would surface packets
-    # later, and take whole frames of others with it: how many would depend on the number of threads.
-    stream.thread_type = "SLICE"
-    stream.codec_context.thread_count = 1 if stream.codec_context.name in _THREADED_BY_FRAME else threads
-    return stream
-
-
 def _from_a_seek(
-    source: _OpenedSource, start: int, timed: Callable[..., Iterator[VideoFrame]], losses: ReadingLosses
+    source: OpenedSource, start: int, timed: Callable[..., Iterator[VideoFrame]], losses: ReadingLosses
 ) -> Iterator[VideoFrame] | None:
     """Frames of a regular file from one with pts <= `start` on; None when it must be read from its first packet."""
-    container, stream = source.open()
-    assert stream.time_base is not None
-    step = max(1, int(_FIRST_SEEK_STEP_SECONDS / stream.time_base))
-    begin = stream.start_time or 0
-    target = start
-    while target > begin:
-        if _seek(container, stream, target):
-            packets = container.demux(stream)
-            keyframe = _keyframe_at_or_before(packets, start)
-            if keyframe is not None:
-                frames = _if_first(timed(chain([keyframe], packets), stream), lambda pts: pts <= start, losses)
-                if frames is not None:
-                    return frames
-                stream.codec_context.flush_buffers()
-        target = start - step
-        step *= 2
+    for stream, packets in keyframes_before(source, start):
+        frames = _if_first(timed(packets, stream), lambda pts: pts <= start, losses)
+        if frames is not None:
+            return frames
     return None
 
 
 def _from_an_anchor(
-    source: _OpenedSource,
+    source: OpenedSource,
     anchors: Sequence[Anchor],
     start: int,
     timed: Callable[..., Iterator[VideoFrame]],
     losses: ReadingLosses,
 ) -> Iterator[VideoFrame] | None:
     """Frames from the last anchor at or before `start` that gives its frame; None when there is none."""
-    number = bisect_right(anchors, start, key=lambda anchor: anchor.pts) - 1
-    step = 1
-    while number >= 0:
-        anchor = anchors[number]
-        found = _at_anchor(source, anchor)
-        if found is not None:
-            stream, packets = found
-            # Frames that are shown before the anchor's lack what they refer to.
-            shown = dropwhile(partial(_is_before, anchor), timed(packets, stream, first_packet=anchor.packet))
-            frames = _if_first(shown, anchor.pts.__eq__, losses)
-            if frames is not None:
-                return frames
-        number -= step
-        step *= 2
+    for anchor, stream, packets in anchors_before(source, anchors, start):
+        # Frames that are shown before the anchor's lack what they refer to.
+        shown = dropwhile(partial(_is_before, anchor), timed(packets, stream, first_packet=anchor.packet))
+        frames = _if_first(shown, anchor.pts.__eq__, losses)
+        if frames is not None:
+            return frames
     return None
 
 
@@ -252,75 +175,6 @@ def _if_first(
     if first is not None and not first.is_corrupt and first.pts is not None and wanted(first.pts):
         return chain([first], frames)
     losses.go_back_to(before)
-    return None
-
-
-def _at_anchor(source: _OpenedSource, anchor: Anchor) -> tuple[VideoStream, Iterator[Packet]] | None:
-    """The stream, and its packets from the anchor's on; the file is walked through when there is no shorter way."""
-    container, stream = source.open()
-    if container.format.name in BYTE_STREAMS:
-        if anchor.position > head_bytes():
-            container, stream = source.open_spliced(anchor.position)
-            packets = _from_packet(container.demux(stream), anchor, position=head_bytes())
-            if packets is not None:
-                return stream, packets
-            container, stream = source.open()
-    elif anchor.dts is not None and _seek(container, stream, anchor.dts):
-        packets = _from_packet(container.demux(stream), anchor, position=anchor.position)
-        if packets is not None:
-            return stream, packets
-        container, stream = source.open()
-    packets = _from_number(container.demux(stream), anchor.packet, FieldPairs(stream))
-    return (stream, packets) if packets is not None else None
-
-
-def _from_packet(packets: Iterator[Packet], anchor: Anchor, *, position: int) -> Iterator[Packet] | None:
-    """The packets from the anchor's on, told by its place in the file; None when it does not come."""
-    if position < 0:
-        return None
-    try:
-        for packet in packets:
-            if packet.pos is not None and packet.pos > position:
-                return None
-            if packet.pos == position and packet.dts == anchor.dts and packet.size:
-                return chain([packet], packets)
-    except av.error.FFmpegError:
-        return None
-    return None
-
-
-def _from_number(packets: Iterator[Packet], number: int, fields: FieldPairs) -> Iterator[Packet] | None:
-    try:
-        for packet in packets:
-            if not packet.size or packet.is_discard or fields.is_second(packet):
-                continue
-            if number == 0:
-                return chain([packet], packets)
-            number -= 1
-    except av.error.FFmpegError:
-        return None
-    return None
-
-
-def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
-    try:
-        container.seek(pts, stream=stream, backward=True)
-    except av.error.FFmpegError:
-        return False  # this demuxer cannot seek there: an earlier target is tried, at last the beginning
-    return True
-
-
-def _keyframe_at_or_before(packets: Iterator[Packet], start: int) -> Packet | None:
-    """The first keyframe of `packets` when its pts is <= `start`."""
-    try:
-        for packet in packets:
-            decoding_time = packet.dts if packet.dts is not None else packet.pts
-            if decoding_time is None or decoding_time > start:
-                return None
-            if packet.is_keyframe:
-                return packet if (packet.pts if packet.pts is not None else decoding_time) <= start else None
-    except av.error.FFmpegError:
-        return None  # damage on the way: an earlier target is tried
     return None
 
 

@@ -7,34 +7,22 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from storage.clocks import EpochFinder, OutlierFilter
+from storage.coded_pictures import is_closed_keyframe
 from storage.h264 import FieldPairs
-from storage.timeline import (
-    FRAMES_AHEAD,
-    Anchor,
-    Epoch,
-    EpochFinder,
-    OutlierFilter,
-    Timeline,
-    is_closed_keyframe,
-    pictures_in,
-    repeats_a_frame,
-)
+from storage.placing import FRAMES_AHEAD
+from storage.timeline import Anchor, Epoch, Timeline
 
 _DUPLICATES_WITHIN = 64
 """A stamp counts as a duplicate of one of so many packets before it."""
-
-_ANNEX_B = frozenset(("h264", "hevc"))
-"""Codecs, and demuxers of their raw streams: no stamps are told there, and in AVI stamps in coding order."""
 
 _ANCHORS_APART_SECONDS = 1
 """Between two anchors that are noted: of an intra-only video of many hours not every frame."""
@@ -42,14 +30,8 @@ _ANCHORS_APART_SECONDS = 1
 _DEEPEST_REORDER = 16
 """Frames that H.264 and HEVC keep at most: a frame is coded no more places from where it is shown."""
 
-_STAMPED_WITHIN = 1024
-"""Packets without a stamp that a stream may begin with before its frames are counted."""
-
 _TOO_FEW_STAMPS = Fraction(3, 2)
 """A nominal duration that is longer by more than the packets' mean one is that between stamps, not between frames."""
-
-_LOOKED_AT = 64
-"""Packets that tell how a stream is stamped."""
 
 
 @dataclass(frozen=True)
@@ -69,65 +51,6 @@ class Scan:
     """Indexes of the streams that have a packet."""
 
 
-def is_counted(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether the packets of such a stream have no stamps, or stamps that only number them."""
-    name, codec = container.format.name, stream.codec_context.name
-    if name != "avi":
-        return name in _ANNEX_B or not _is_stamped(container, stream)
-    return bool(stream.codec_context.has_b_frames) and (codec in _ANNEX_B or _is_packed(container, stream))
-
-
-def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether one of the next packets has a timestamp."""
-    with suppress(av.error.FFmpegError):
-        packets = (packet for packet in container.demux(stream) if packet.size)
-        return any(packet.pts is not None for packet in islice(packets, _STAMPED_WITHIN))
-    return False
-
-
-def _is_packed(container: InputContainer, stream: VideoStream) -> bool:
-    """Whether one of the next packets holds two pictures of MPEG-4, as DivX packed its B-frames into AVI."""
-    with suppress(av.error.FFmpegError):
-        return any(
-            pictures_in(packet, stream.codec_context.name) > 1 for packet in islice(container.demux(stream), _LOOKED_AT)
-        )
-    return False
-
-
-def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
-    """How many places later a packet's frame may be shown than it is coded, by the first frames."""
-    numbers: list[int] = []
-    fields = FieldPairs(stream)
-    number = -1
-    try:
-        packets = (packet for packet in container.demux(stream) if not repeats_a_frame(packet))
-        for packet in islice(packets, _LOOKED_AT):
-            number += not fields.is_second(packet)
-            packet.pts = number
-            with suppress(av.error.FFmpegError):
-                numbers += [frame.pts for frame in packet.decode() if frame.pts is not None]
-    except av.error.FFmpegError:
-        pass  # damage: what lies before it tells
-    return max((number - place for place, number in enumerate(numbers)), default=0)
-
-
-def measured_lead(container: InputContainer, stream: VideoStream) -> int:
-    """How many frames are shown before the first one that has a timestamp."""
-    lead = 0
-    try:
-        for packet in container.demux(stream):
-            if repeats_a_frame(packet):
-                continue
-            with suppress(av.error.FFmpegError):
-                for frame in packet.decode():
-                    if frame.pts is not None:
-                        return lead
-                    lead += 1
-    except av.error.FFmpegError:
-        pass  # damage: what lies before it tells
-    return lead
-
-
 def scan_packets(
     container: InputContainer,
     stream: VideoStream,
@@ -145,7 +68,7 @@ def scan_packets(
         frame_ticks: nominal duration of a frame.
         counted: whether its frames have to be counted.
         reorder: for that, `Timeline.reorder`.
-        lead: `measured_lead`, where frames are not counted.
+        lead: `stamping.measured_lead`, where frames are not counted.
 
     What cannot be demuxed is not looked at: the timeline describes what lies before.
     """

@@ -17,11 +17,12 @@ import pytest
 from av.stream import Disposition
 
 from storage.assembly import AssemblyReport, assemble_video
+from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, choose_container
 from storage.encoding import EncodeSettings
 from storage.errors import MediaError
 from storage.shards import Shard
-from storage.timeline import PacketPlacer, Timeline
+from storage.timeline import Timeline
 from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
 from tests.zoo.specimen import write
 from tests.zoo.streams import unsorted_subtitles

@@ -12,11 +12,12 @@ import pytest
 
 from storage import splicing
 from storage.h264 import FieldPairs, parse_sps
+from storage.placing import CountedPlacer, place_stamped
 from storage.probe import probe_video
 from storage.reader import ReadingLosses, read_frames
 from storage.shards import PtsRange
 from storage.store import Store
-from storage.timeline import Anchor, CountedPlacer, Epoch, Timeline, place_stamped
+from storage.timeline import Anchor, Epoch, Timeline
 from tests.media import Clip, make_video, planes_digest, shards_of, whole
 from tests.zoo import ALL
 from tests.zoo.checks import joined

@@ -1,0 +1,81 @@
+"""How a video's packets are stamped, by its first ones: with times, with mere numbers, or not at all."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import islice
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from storage.coded_pictures import pictures_in, repeats_a_frame
+from storage.h264 import FieldPairs
+
+_ANNEX_B = frozenset(("h264", "hevc"))
+"""Codecs, and demuxers of their raw streams: no stamps are told there, and in AVI stamps in coding order."""
+
+_STAMPED_WITHIN = 1024
+"""Packets without a stamp that a stream may begin with before its frames are counted."""
+
+_LOOKED_AT = 64
+"""Packets that tell how a stream is stamped."""
+
+
+def is_counted(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the packets of such a stream have no stamps, or stamps that only number them."""
+    name, codec = container.format.name, stream.codec_context.name
+    if name != "avi":
+        return name in _ANNEX_B or not _is_stamped(container, stream)
+    return bool(stream.codec_context.has_b_frames) and (codec in _ANNEX_B or _is_packed(container, stream))
+
+
+def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether one of the next packets has a timestamp."""
+    with suppress(av.error.FFmpegError):
+        packets = (packet for packet in container.demux(stream) if packet.size)
+        return any(packet.pts is not None for packet in islice(packets, _STAMPED_WITHIN))
+    return False
+
+
+def _is_packed(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether one of the next packets holds two pictures of MPEG-4, as DivX packed its B-frames into AVI."""
+    with suppress(av.error.FFmpegError):
+        return any(
+            pictures_in(packet, stream.codec_context.name) > 1 for packet in islice(container.demux(stream), _LOOKED_AT)
+        )
+    return False
+
+
+def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
+    """How many places later a packet's frame may be shown than it is coded, by the first frames."""
+    numbers: list[int] = []
+    fields = FieldPairs(stream)
+    number = -1
+    try:
+        packets = (packet for packet in container.demux(stream) if not repeats_a_frame(packet))
+        for packet in islice(packets, _LOOKED_AT):
+            number += not fields.is_second(packet)
+            packet.pts = number
+            with suppress(av.error.FFmpegError):
+                numbers += [frame.pts for frame in packet.decode() if frame.pts is not None]
+    except av.error.FFmpegError:
+        pass  # damage: what lies before it tells
+    return max((number - place for place, number in enumerate(numbers)), default=0)
+
+
+def measured_lead(container: InputContainer, stream: VideoStream) -> int:
+    """How many frames are shown before the first one that has a timestamp."""
+    lead = 0
+    try:
+        for packet in container.demux(stream):
+            if repeats_a_frame(packet):
+                continue
+            with suppress(av.error.FFmpegError):
+                for frame in packet.decode():
+                    if frame.pts is not None:
+                        return lead
+                    lead += 1
+    except av.error.FFmpegError:
+        pass  # damage: what lies before it tells
+    return lead
