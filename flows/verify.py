@@ -7,51 +7,42 @@ shown, or its packets are damaged, what facemill's reader says is the truth, and
 from __future__ import annotations
 
 import os
-import posixpath
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from flows.pairing import Pair, Row, pairs_of
 from flows.verdicts import Verdict, as_json, print_verdicts
-from storage.catalogue import Source, find_sources
+from storage.catalogue import Source
 from storage.checks import Check, Side, Terms
 from storage.errors import FacemillError, SourceError, UsageError, explain
-from storage.manifest import read_all_video_rows
 from storage.media_index import FrameIndex, MediaIndex, index_media
 from storage.probe import VideoProbe, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard
-from storage.store import Store, absolute, join, storage_errors_as
+from storage.store import Store, storage_errors_as
 from storage.verification import compare
 
 _PRINTED_COLUMNS = 160
 """Where there is no terminal."""
 
-Row = dict[str, Any]
-"""A row of the manifest's videos table."""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A source and what became of it."""
-
-    source: Source
-    result: str
-    """Path or URL."""
-    row: Row | None
-    """Its row in the manifest beside the result, if there is one."""
-
 
 def verify(
-    source: Annotated[
-        str, typer.Argument(metavar="SRC", help="What was restored: a file, folder, glob, s3:// prefix or list file.")
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SRC... DST",
+            help="What was restored, as it was given to `facemill restore`, and last a result, or the folder or s3:// "
+            "prefix of results.",
+        ),
     ],
-    result: Annotated[str, typer.Argument(metavar="DST", help="A result, or the folder or s3:// prefix of results.")],
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DST", help="DST; then every argument is a source.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON: docs/verification.md.")] = False,
     s3_endpoint: Annotated[str | None, typer.Option(metavar="URL", help="URL of an S3-compatible server.")] = None,
 ) -> None:
@@ -59,7 +50,7 @@ def verify(
     store = Store(s3_endpoint)
     progress = Console(stderr=True)
     verdicts = []
-    for pair in pairs_of(source, result, store):
+    for pair in pairs_of(*_sources_and_result(paths, out), store):
         with progress.status(f"verifying {pair.source.relative_path}"):
             verdicts.append(_verdict_of(pair, store))
     if json:
@@ -70,62 +61,14 @@ def verify(
         raise typer.Exit(1)
 
 
-def pairs_of(source: str, result: str, store: Store) -> Iterator[Pair]:
-    """Every source with its result and its row of the manifest.
-
-    Raises:
-        SourceError: no source is there.
-        UsageError: there is no result, or one for several sources.
-    """
-    sources = find_sources([source], store)
-    result = absolute(result)  # as the manifest's folder is named, below
-    with storage_errors_as(UsageError, result):
-        is_file = _is_file(result, store)
-        if not is_file and not _is_folder(result, store):
-            raise UsageError(f"no such result: {result}. Give a result, or the folder that results were written to")
-        if is_file and len(sources) > 1:
-            raise UsageError(
-                f"{result} is one file, {source} are {len(sources)} videos. Give the folder of their results"
-            )
-        out = _manifest_folder(result, store) if is_file else result
-        rows = read_all_video_rows(out, store) if out else []
-    for each in sources:
-        if is_file:
-            row = _row_of(each, [row for row in rows if join(out or "", row["output"] or "") == result])
-            yield Pair(each, result, row)
-        else:
-            row = _row_of(each, rows)
-            yield Pair(each, join(result, (row and row["output"]) or each.relative_path), row)
-
-
-def _is_file(url: str, store: Store) -> bool:
-    filesystem, path = store.filesystem(url)
-    return bool(filesystem.isfile(path))
-
-
-def _is_folder(url: str, store: Store) -> bool:
-    filesystem, path = store.filesystem(url)
-    return bool(filesystem.isdir(path))
-
-
-def _manifest_folder(result: str, store: Store) -> str | None:
-    """The nearest folder above a result, by its absolute name, that has a manifest."""
-    folder = posixpath.dirname(result)
-    while posixpath.basename(folder):
-        if _is_folder(join(folder, "_facemill"), store):
-            return folder
-        folder = posixpath.dirname(folder)
-    return None
-
-
-def _row_of(source: Source, rows: list[Row]) -> Row | None:
-    """The row that speaks of this source; one of a finished result, and of this very version, before others."""
-    mine = [row for row in rows if row["source"] == source.url or row["video"] == source.relative_path]
-
-    def fit(row: Row) -> tuple[bool, bool]:
-        return row["source_version"] == source.identity.version, row["status"] == "done"
-
-    return max(mine, key=fit, default=None)
+def _sources_and_result(paths: Sequence[str], out: str | None) -> tuple[Sequence[str], str]:
+    if out is not None:
+        return paths, out
+    if len(paths) < 2:
+        raise UsageError(
+            f"verify {paths[0]} against what? Give the result, or the folder of results, behind the sources"
+        )
+    return paths[:-1], paths[-1]
 
 
 def _verdict_of(pair: Pair, store: Store) -> Verdict:
@@ -146,7 +89,9 @@ def verify_pair(pair: Pair, store: Store) -> Verdict:
     """
     row, url = pair.row, pair.source.url
     if row is not None and row["status"] != "done":
-        return Verdict(pair.source.relative_path, url, pair.result, (), (f"the manifest says why: {row['reason']}",))
+        return _no_result(pair, f"the manifest says why: {row['reason']}")
+    if not _is_there(pair.result, store):
+        return _no_result(pair, f"there is no file {pair.result}")
     probe = probe_video(url, store)
     try:
         with storage_errors_as(FacemillError, pair.result):
@@ -158,9 +103,20 @@ def verify_pair(pair: Pair, store: Store) -> Verdict:
         return Verdict(pair.source.relative_path, url, pair.result, unreadable, ())
     before = Side(_index(url, store, bare=bare, probe=probe), probe)
     expected, notes = _expected_frames(pair.source, before, store)
-    checks = tuple(compare(before, expected, result, _terms(row)))
+    checks = tuple(compare(before, expected, result, _terms(pair)))
+    if pair.variant == "compare":
+        notes.append("this is a comparison, two pictures side by side: its shape and what depends on it have no source")
     notes += _version_notes(pair.source, row) + before.index.messages
     return Verdict(pair.source.relative_path, url, pair.result, checks, tuple(notes))
+
+
+def _no_result(pair: Pair, why: str) -> Verdict:
+    return Verdict(pair.source.relative_path, pair.source.url, pair.result, (), (why,))
+
+
+def _is_there(url: str, store: Store) -> bool:
+    with storage_errors_as(FacemillError, url):
+        return store.exists(url)
 
 
 def _index(url: str, store: Store, *, bare: bool, probe: VideoProbe | None = None) -> MediaIndex:
@@ -188,11 +144,12 @@ def _expected_frames(source: Source, side: Side, store: Store) -> tuple[FrameInd
     ]
 
 
-def _terms(row: Row | None) -> Terms:
-    if row is None:
-        return Terms()
-    left_out = frozenset(int(name.partition(":")[0]) for name in row["streams_left_out"] or ())
-    return Terms(left_out=left_out, named=frozenset(row["allowed"] or ()))
+def _terms(pair: Pair) -> Terms:
+    same_shape = pair.variant != "compare"
+    if pair.row is None:
+        return Terms(same_shape=same_shape)
+    left_out = frozenset(int(name.partition(":")[0]) for name in pair.row["streams_left_out"] or ())
+    return Terms(left_out=left_out, named=frozenset(pair.row["allowed"] or ()), same_shape=same_shape)
 
 
 def _version_notes(source: Source, row: Row | None) -> list[str]:

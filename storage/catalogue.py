@@ -88,7 +88,7 @@ def searched_folders(arguments: Iterable[str]) -> list[str]:
             folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
         elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
             folders += searched_folders(_list_entries(path))
-        elif os.path.isdir(path) or (is_remote(path) and not _is_video(path)):
+        elif os.path.isdir(path) or (is_remote(path) and not is_video(path)):
             folders.append(path)
     return folders
 
@@ -123,7 +123,7 @@ def _named(url: str, store: Store) -> Source:
 
 def _below(base: str, urls: Iterable[str], store: Store) -> list[Source]:
     """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
-    return [Source(url, posixpath.relpath(url, base), _identity(url, store)) for url in urls if _is_video(url)]
+    return [Source(url, posixpath.relpath(url, base), _identity(url, store)) for url in urls if is_video(url)]
 
 
 def _identity(url: str, store: Store) -> FileIdentity:
@@ -196,7 +196,8 @@ def _relative_to(folder: str, source: Source) -> Source:
     return replace(source, relative_path=source.url.removeprefix(inside)) if source.url.startswith(inside) else source
 
 
-def _is_video(name: str) -> bool:
+def is_video(name: str) -> bool:
+    """Whether a file is called as videos are, and is none of facemill's own working objects."""
     return posixpath.splitext(name)[1].lower() in VIDEO_SUFFIXES and "/_facemill/" not in name
 
 

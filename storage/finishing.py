@@ -62,10 +62,13 @@ class FinishingOrder:
 
 def output_path(choice: ContainerChoice, variant: Variant) -> str:
     """Path of a result below the destination: `talk.mp4`, `talk.baseline.mp4`, `talk.compare.mp4`."""
-    if variant == "restored":
-        return choice.relative_path
-    stem, suffix = posixpath.splitext(choice.relative_path)
-    return f"{stem}.{variant}{suffix}"
+    return variant_path(choice.relative_path, variant)
+
+
+def variant_path(restored: str, variant: Variant) -> str:
+    """Path of a variant of the video whose restored one lies at the path `restored`."""
+    stem, suffix = posixpath.splitext(restored)
+    return restored if variant == "restored" else f"{stem}.{variant}{suffix}"
 
 
 def finish_video(order: FinishingOrder, store: Store) -> list[str]:

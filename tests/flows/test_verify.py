@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,17 @@ from rich.console import Console
 
 from flows.cli import main
 from flows.config import load_config
+from flows.pairing import pairs_of
 from flows.restore import restore
 from storage.assembly import assemble_video
 from storage.containers import choose_container
-from storage.encoding import EncodeSettings
+from storage.encoding import EncodeSettings, SizeSettings
+from storage.finishing import variant_path
+from storage.manifest import commit_part, done_video_row, join_tables
+from storage.receipts import Variant, WorkArea
+from storage.store import Store
 from tests.conftest import S3Server
-from tests.media import Audio, Clip, encode_segments, make_video, shards_of
+from tests.media import Audio, Clip, encode_segments, make_video, shards_of, source_of
 
 SOUND = (
     Audio(seconds=1.2, language="eng", title="English", disposition=Disposition.default),
@@ -55,15 +61,21 @@ def turned(source: Path, target: Path, degrees: int = 90) -> Path:
     return target
 
 
-def restored(source: Path, folder: Path) -> Path:
-    """The source cut, encoded and joined, without pools."""
-    folder.mkdir()
+def restored(source: Path, folder: Path, variant: Variant = "restored") -> Path:
+    """The source cut, encoded and joined, without pools; as its comparison, twice as wide."""
+    folder.mkdir(exist_ok=True)
     settings = EncodeSettings(preset="veryfast", crf=30)
     shards = shards_of(source, Fraction(1, 2))
-    segments = encode_segments(shards, folder.parent / "segments", settings)
-    choice = choose_container(shards[0].probe, source.name, "h264")
-    target = folder / choice.relative_path
-    assemble_video(str(source), source.name, shards[0].probe, segments, target, choice)
+    probe = shards[0].probe
+    if variant == "compare":
+        wider = replace(probe, sample_aspect_ratio=probe.sample_aspect_ratio * Fraction(136, 64))
+        shards = [replace(shard, probe=wider) for shard in shards]
+    size = SizeSettings(size="136x48") if variant == "compare" else None
+    segments = encode_segments(shards, folder.parent / f"segments-{variant}", settings, size)
+    choice = choose_container(probe, source.name, "h264")
+    target = folder / variant_path(choice.relative_path, variant)
+    same_shape = variant != "compare"
+    assemble_video(str(source), source.name, probe, segments, target, choice, same_shape=same_shape)
     return target
 
 
@@ -284,7 +296,63 @@ def test_an_archive_is_verified_with_its_manifest(capsys, monkeypatch, tmp_path:
     shutil.copy(source / "b.mp4", out / "deep" / "a.avi.mp4")
     assert verified(capsys, monkeypatch, source / "deep" / "a.avi", out / "deep" / "a.avi.mp4")[0] == 1
     (out / "b.mp4").unlink()
-    assert verified(capsys, monkeypatch, source / "b.mp4", out)[0] == 1
+    for place in (out, out / "b.mp4"):
+        code, told = verified(capsys, monkeypatch, source / "b.mp4", place)
+        assert (code, told["videos"][0]["outcome"]) == (1, "no result")
+        assert told["videos"][0]["notes"] == [f"there is no file {out}/b.mp4"]
+    code, told = verified(capsys, monkeypatch, source / "broken.mkv", out / "broken.mkv")
+    assert (code, told["videos"][0]["outcome"]) == (1, "no result")
+    assert "cannot be opened as media" in told["videos"][0]["notes"][0]
+
+
+@pytest.mark.parametrize("out_as", ["last argument", "option"])
+def test_several_sources_have_their_results_in_one_folder(  # type: ignore[no-untyped-def]
+    capsys, monkeypatch, pair: tuple[Path, Path], tmp_path: Path, out_as: str
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    (source / "deep").mkdir(parents=True)
+    (out / "deep").mkdir(parents=True)
+    for name in ("deep/a.mp4", "b.mp4"):
+        shutil.copy(pair[0], (source if "/" in name else tmp_path) / name)
+        shutil.copy(pair[1], out / name)
+    named = (source, tmp_path / "b.mp4", *((out,) if out_as == "last argument" else ("--out", out)))
+    code, told = verified(capsys, monkeypatch, *named)
+    assert {video["video"]: video["outcome"] for video in told["videos"]} == {"b.mp4": "equal", "deep/a.mp4": "equal"}
+    assert code == 0
+
+
+def test_a_comparison_is_verified_as_what_it_is(capsys, monkeypatch, pair: tuple[Path, Path]) -> None:  # type: ignore[no-untyped-def]
+    """Two pictures side by side have another shape than the source, but every frame, sound and tag of it."""
+    comparison = restored(pair[0], pair[1].parent / "compared", "compare")
+    code, told = verified(capsys, monkeypatch, pair[0], comparison)
+    assert differences(told) == []
+    assert (code, told["videos"][0]["outcome"]) == (0, "equal")
+    assert any("comparison" in note for note in told["videos"][0]["notes"])
+    cut = rewritten(comparison, comparison.with_name("a.compare.mkv"), without(last_shown))
+    assert verified(capsys, monkeypatch, pair[0], cut)[0] == 1
+    renamed = shutil.copy(comparison, comparison.with_name("b.mp4"))
+    assert "picture: shape" in differences(verified(capsys, monkeypatch, pair[0], renamed)[1])[0]
+
+
+def test_a_comparison_is_known_by_the_manifest_too(tmp_path: Path) -> None:
+    """A source may be called like another's comparison."""
+    for name in ("a.mp4", "a.compare.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    out = tmp_path / "out"
+
+    def variant_of(name: str, result: str) -> str:
+        (pair,) = pairs_of([str(tmp_path / name)], str(out / result), Store())
+        return pair.variant
+
+    assert variant_of("a.mp4", "a.compare.mp4") == "compare"
+    assert variant_of("a.compare.mp4", "a.compare.mp4") == "restored"
+    assert variant_of("a.mp4", "a.mp4.baseline.nut") == "baseline"
+    source = source_of(tmp_path / "a.mp4")
+    row = done_video_row(source, {"output": "other.mp4"})
+    area = WorkArea(str(out / "_facemill" / "job"))
+    commit_part(area, source, "videos", [row], Store())
+    join_tables(area, [source], Store())
+    assert variant_of("a.mp4", "other.compare.mp4") == "compare"
 
 
 def test_a_source_that_cannot_be_read_costs_no_other_its_verdict(  # type: ignore[no-untyped-def]
@@ -320,18 +388,22 @@ def test_a_table_is_printed(capsys, monkeypatch, pair: tuple[Path, Path]) -> Non
     assert "every pts to the tick of 1/12800 s" in printed
 
 
-@pytest.mark.parametrize("missing", ["source", "result"])
+@pytest.mark.parametrize("missing", ["source", "result", "folder"])
 def test_what_cannot_be_carried_out_is_told_in_one_line(  # type: ignore[no-untyped-def]
     capsys, monkeypatch, pair: tuple[Path, Path], tmp_path: Path, missing: str
 ) -> None:
-    arguments = [pair[0], tmp_path / "none.mp4"] if missing == "result" else [tmp_path / "none.mp4", pair[1]]
+    arguments: list[object] = {
+        "source": [tmp_path / "none.mp4", pair[1]],
+        "folder": [pair[0], tmp_path / "none"],
+        "result": [pair[0]],
+    }[missing]
     monkeypatch.setattr("sys.argv", ["facemill", "verify", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
     told = capsys.readouterr().err.strip()
     assert "\n" not in told
-    assert f"no such {missing}" in told
+    assert {"source": "no such source", "folder": "no such result", "result": "against what?"}[missing] in told
 
 
 def test_both_may_lie_in_s3(capsys, monkeypatch, pair: tuple[Path, Path], s3: S3Server) -> None:  # type: ignore[no-untyped-def]
