@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
@@ -48,6 +49,13 @@ class Verdict:
         return "allowed" if any(check.state == "allowed" for check in self.checks) else "equal"
 
     @property
+    def counts(self) -> str:
+        """How many checks ended how, such as `20 equal, 1 allowed`."""
+        states: tuple[State, ...] = ("equal", "allowed", "loss", "fault")
+        found = Counter(check.state for check in self.checks)
+        return ", ".join(f"{found[state]} {state}" for state in states if found[state]) or "none"
+
+    @property
     def passed(self) -> bool:
         return self.outcome in ("equal", "allowed")
 
@@ -81,16 +89,13 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     for header in ("video", "outcome", "checks", "notes"):
         table.add_column(header, overflow="fold")
     for verdict in verdicts:
-        passed = sum(check.passed for check in verdict.checks)
-        table.add_row(
-            Text(verdict.video),
-            _coloured(verdict.outcome),
-            f"{passed} of {len(verdict.checks)}",
-            Text("; ".join(verdict.notes)),
-        )
+        table.add_row(Text(verdict.video), _coloured(verdict.outcome), verdict.counts, Text("; ".join(verdict.notes)))
     console.print(table)
-    good = sum(verdict.passed for verdict in verdicts)
-    console.print(f"{good} of {len(verdicts)} results hold everything of their sources", highlight=False)
+    outcomes = Counter(verdict.outcome for verdict in verdicts)
+    told = f"{outcomes['equal']} of {len(verdicts)} results hold everything of their sources"
+    if outcomes["allowed"]:
+        told += f", {outcomes['allowed']} more all but what is allowed"
+    console.print(told, highlight=False)
 
 
 def _print_checks(verdict: Verdict, console: Console) -> None:
@@ -103,7 +108,9 @@ def _print_checks(verdict: Verdict, console: Console) -> None:
     console.print(table)
     for note in verdict.notes:
         console.print(Text(f"note: {note}"))
-    console.print(Text.assemble("verdict: ", _coloured(verdict.outcome)))
+    console.print(
+        Text.assemble("verdict: ", _coloured(verdict.outcome), f" ({verdict.counts})" if verdict.checks else "")
+    )
 
 
 def _coloured(state: State | Outcome) -> Text:

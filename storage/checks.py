@@ -65,6 +65,11 @@ def plain(subject: str, what: str, before: Any, after: Any, otherwise: State) ->
     return Check(subject, what, otherwise, f"{after} instead of {before}")
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 frame`, `2 frames`."""
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
 def off_the_tick(pts: np.ndarray, of: Fraction, found: np.ndarray, found_of: Fraction) -> np.ndarray:
     """Where `found`, counted in `found_of`, is not the tick nearest to `pts`, counted in `of`.
 
@@ -83,8 +88,12 @@ def off_the_tick(pts: np.ndarray, of: Fraction, found: np.ndarray, found_of: Fra
     return np.where(known, wrong, pts != found)
 
 
-def converted(subject: str, what: str, of: Fraction, to: Fraction) -> Check:
-    """Times on another clock: equal where every tick of the old one is a whole number of ticks of the new one."""
+def converted(subject: str, what: str, of: Fraction, to: Fraction, compared: str = "every one") -> Check:
+    """Times on another clock: equal where every tick of the old one is a whole number of ticks of the new one.
+
+    Args:
+        compared: which were looked at.
+    """
     if (of / to).denominator == 1:
-        return Check(subject, what, "equal", f"every one exactly, on a clock of {to} s instead of {of} s")
-    return Check(subject, what, "allowed", f"every one at the nearest tick: the clock is {to} s instead of {of} s")
+        return Check(subject, what, "equal", f"{compared} exactly, on a clock of {to} s instead of {of} s")
+    return Check(subject, what, "allowed", f"{compared} at the nearest tick: the clock is {to} s instead of {of} s")

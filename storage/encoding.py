@@ -104,7 +104,7 @@ def output_picture(probe: VideoProbe, size: SizeSettings, codec: Codec = "h264")
     return picture
 
 
-_UNSPECIFIED, _RGB = 2, 0
+UNSPECIFIED, RGB = 2, 0
 _BT709, _BT601 = 1, 6
 """H.273 MatrixCoefficients."""
 
@@ -116,15 +116,15 @@ def matrix_code(probe: VideoProbe) -> int:
 
     Untagged video is taken as players take it, BT.601 up to 576 lines, else BT.709; so is what RGB is converted to.
     """
-    if probe.colorspace not in (_UNSPECIFIED, _RGB):
+    if probe.colorspace not in (UNSPECIFIED, RGB):
         return probe.colorspace
     return _assumed_matrix(probe.height)
 
 
 def tagged_matrix(probe: VideoProbe, picture: OutputPicture) -> int:
     """The matrix code that the result says; unspecified where the source says nothing and players guess right."""
-    if probe.colorspace == _UNSPECIFIED and _assumed_matrix(probe.height) == _assumed_matrix(picture.height):
-        return _UNSPECIFIED
+    if probe.colorspace == UNSPECIFIED and _assumed_matrix(probe.height) == _assumed_matrix(picture.height):
+        return UNSPECIFIED
     return matrix_code(probe)
 
 

@@ -25,7 +25,7 @@ from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
 from storage.manifest import commit_faces, commit_part, done_video_row, read_video_row, shard_row, stitched_faces
-from storage.picture_checks import told_otherwise
+from storage.picture_checks import other_field_order
 from storage.probe import VideoProbe
 from storage.reader import read_frames, refuse_changed
 from storage.receipts import Receipt, Variant, WorkArea
@@ -234,8 +234,8 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
 
 def _changed_on_request(order: FinishingOrder) -> list[str]:
     """Differences from the source that were asked for, as verification tells them."""
-    deinterlaced = order.picture.field_order != order.shard.probe.tags.field_order
-    return [str(told_otherwise("field order"))] if deinterlaced else []
+    wanted, found = order.shard.probe.tags.field_order, order.picture.field_order
+    return [str(other_field_order(wanted, found))] if wanted != found else []
 
 
 def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:

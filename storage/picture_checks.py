@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from storage.checks import Check, State, Terms, converted, off_the_tick
-from storage.encoding import lost_in_format
+from storage.checks import Check, State, Terms, converted, counted, off_the_tick
+from storage.colour_names import colour_name
+from storage.encoding import RGB, UNSPECIFIED, lost_in_format, matrix_code
 from storage.media_index import FrameIndex, MediaIndex
+from storage.picture_tags import FieldOrder, PictureTags
 from storage.probe import VideoProbe
 
 _ASPECT_TOLERANCE = Fraction(1, 1000)
@@ -18,21 +20,18 @@ def compare_frames(expected: FrameIndex, result: MediaIndex) -> Iterator[Check]:
     """How many frames there are, when each is shown, and that all of them decode."""
     found = result.frames
     assert found is not None
-    count = (
-        f"{len(found.pts)} frames"
-        if len(found.pts) == len(expected.pts)
-        else (f"{len(found.pts)} frames instead of {len(expected.pts)}")
-    )
-    yield Check("picture", "frames", "equal" if len(found.pts) == len(expected.pts) else "fault", count)
+    same = len(found.pts) == len(expected.pts)
+    told = counted(len(found.pts), "frame") + ("" if same else f" instead of {len(expected.pts)}")
+    yield Check("picture", "frames", "equal" if same else "fault", told)
     yield _compare_frame_times(expected, found)
     damaged = found.not_decoded + found.without_pts + abs(len(result.picture.packets) - len(found.pts))
     yield Check(
         "picture",
         "decodes from start to end",
         "fault" if damaged else "equal",
-        f"{len(result.picture.packets)} packets gave {len(found.pts)} frames"
-        + (f"; {found.not_decoded} are damaged" if found.not_decoded else "")
-        + (f"; {found.without_pts} have no pts" if found.without_pts else ""),
+        f"{counted(len(result.picture.packets), 'packet')} gave {counted(len(found.pts), 'frame')}"
+        + (f"; damaged: {found.not_decoded}" if found.not_decoded else "")
+        + (f"; without a pts: {found.without_pts}" if found.without_pts else ""),
     )
 
 
@@ -79,22 +78,31 @@ def compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> Ite
     if terms.same_shape:
         yield _compare_shape(source, result)
         yield from _compare_picture_tags(source, result)
+    yield from _compare_colours(source, result)
+
+
+def _compare_colours(source: VideoProbe, result: VideoProbe) -> Iterator[Check]:
     for what, before, after in (
         ("colour range", source.color_range, result.color_range),
         ("colour primaries", source.color_primaries, result.color_primaries),
         ("transfer characteristics", source.color_trc, result.color_trc),
         ("colour matrix", source.colorspace, result.colorspace),
     ):
-        from_rgb = what == "colour matrix" and before == 0
         if before == after:
-            yield Check("picture", what, "equal", str(after))
-        else:
-            yield Check(
-                "picture",
-                what,
-                "allowed" if from_rgb else "loss",
-                f"code {after} instead of {before}" + (": RGB was encoded as YUV" if from_rgb else ""),
-            )
+            yield Check("picture", what, "equal", colour_name(what, after))
+            continue
+        why = _why_another_matrix(source, after) if what == "colour matrix" else ""
+        told = f"{colour_name(what, after)} instead of {colour_name(what, before)}"
+        yield Check("picture", what, "allowed" if why else "loss", told + (f": {why}" if why else ""))
+
+
+def _why_another_matrix(source: VideoProbe, found: int) -> str:
+    """Why a result rightly says another matrix than its source; empty when it does not."""
+    if source.colorspace == RGB:
+        return "RGB was encoded as YUV"
+    if source.colorspace == UNSPECIFIED and found == matrix_code(source):
+        return "what players take an untagged picture of the source's size for"
+    return ""
 
 
 def _compare_shape(source: VideoProbe, result: VideoProbe) -> Check:
@@ -116,13 +124,19 @@ def _compare_picture_tags(source: VideoProbe, result: VideoProbe) -> Iterator[Ch
     expected = source.tags.scaled(across, down)
     unlike = expected.unlike(result.tags)
     for name in unlike:
-        yield told_otherwise(name)
+        yield _told_otherwise(name, expected, result.tags)
     if not unlike:
         yield Check("picture", "field order, HDR metadata, orientation, cropping, 3-D", "equal", "as the source's")
     for name in (*source.tags.left_out, *lost_in_format(source.pix_fmt, result.pix_fmt)):
         yield Check("picture", name, "loss", "no result can hold it")
 
 
-def told_otherwise(tag: str) -> Check:
-    """The loss of a tag of the picture, or its change."""
-    return Check("picture", tag, "loss", "the result says it otherwise or not at all")
+def _told_otherwise(name: str, wanted: PictureTags, found: PictureTags) -> Check:
+    if name == "field order":
+        return other_field_order(wanted.field_order, found.field_order)
+    return Check("picture", name, "loss", "the result says it otherwise or not at all")
+
+
+def other_field_order(wanted: FieldOrder, found: FieldOrder) -> Check:
+    """The check of a result whose frames have another field order than the source's."""
+    return Check("picture", "field order", "loss", f"{found} instead of {wanted}")

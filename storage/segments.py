@@ -24,13 +24,10 @@ from av.sidedata.sidedata import Type as SideDataKind
 from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
-from storage.encoding import EncodeSettings, OutputPicture, tagged_matrix
+from storage.encoding import UNSPECIFIED, EncodeSettings, OutputPicture, tagged_matrix
 from storage.errors import MediaError
 from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST, side_data_of
 from storage.probe import VideoProbe
-
-_UNSPECIFIED = 2
-"""Value of every H.273 colour code that says nothing."""
 
 _ENCODERS_OF_SOURCES = (
     bytes.fromhex("dc45e9bde6d948b7962cd820d923eeef"),  # x264
@@ -193,11 +190,11 @@ class SegmentWriter:
         context.framerate = rate
         context.sample_aspect_ratio = picture.sample_aspect_ratio.limit_denominator(65535)
         context.color_range = probe.color_range
-        if (matrix := tagged_matrix(probe, picture)) != _UNSPECIFIED:
+        if (matrix := tagged_matrix(probe, picture)) != UNSPECIFIED:
             context.colorspace = matrix
-        if probe.color_primaries != _UNSPECIFIED:
+        if probe.color_primaries != UNSPECIFIED:
             context.color_primaries = probe.color_primaries
-        if probe.color_trc != _UNSPECIFIED:
+        if probe.color_trc != UNSPECIFIED:
             context.color_trc = probe.color_trc
         context.thread_count = self._threads
         if picture.field_order != "progressive":

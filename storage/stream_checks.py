@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from fractions import Fraction
 
 import numpy as np
+from av.stream import Disposition
 
-from storage.checks import Check, State, converted, off_the_tick, plain
+from storage.checks import Check, State, converted, counted, off_the_tick, plain
 from storage.media_index import NO_TIME, FrameIndex, MediaIndex, PacketLog, StreamIndex
 
 MUXER_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder", "duration"))
@@ -38,9 +39,25 @@ def compare_stream(
             after.skipped_samples,
             "fault" if same_container else "loss",
         )
-    yield plain(before.name, "dispositions", before.disposition, after.disposition, "loss")
+    yield from compare_description(before.name, before, after, same_container=same_container)
+
+
+def compare_description(
+    subject: str, before: StreamIndex, after: StreamIndex, *, same_container: bool
+) -> Iterator[Check]:
+    """Language, title and what else a stream says of itself."""
+    only_default = not same_container and after.disposition == before.disposition | Disposition.default
+    check = plain(subject, "dispositions", _names(before.disposition), _names(after.disposition), "loss")
+    if only_default and check.state == "loss":
+        told = f"{check.told}: its container has a default track of each kind"
+        check = Check(subject, "dispositions", "allowed", told)
+    yield check
     own = MUXER_TAGS if same_container else MUXER_TAGS | _HANDLER_TAGS
-    yield from compare_tags(before.name, before.metadata, after.metadata, own)
+    yield from compare_tags(subject, before.metadata, after.metadata, own)
+
+
+def _names(disposition: int) -> str:
+    return ", ".join(each.name for each in Disposition(disposition) if each.name) or "none"
 
 
 def compare_encoded(encoded: PacketLog, picture: StreamIndex) -> Check:
@@ -57,7 +74,7 @@ def _compare_packets(before: StreamIndex, after: StreamIndex, source: MediaIndex
     counts = len(before.packets), len(after.packets)
     if wrong_at is None and counts[0] == counts[1]:
         return Check(before.name, "packets", "equal", f"{counts[1]}, each by its hash")
-    number = f"{counts[1]} packets" + ("" if counts[0] == counts[1] else f" instead of {counts[0]}")
+    number = counted(counts[1], "packet") + ("" if counts[0] == counts[1] else f" instead of {counts[0]}")
     where = "" if wrong_at is None else f"; from packet {wrong_at} on they are others"
     twin = _whose_packets(after, before, source)
     return Check(
@@ -95,28 +112,35 @@ def _compare_packet_times(
     def at(column: str) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
         return lambda left, right: off_the_tick(left[column], before.time_base, right[column], after.time_base)
 
+    every = _every(before, after)
     wrong_at = _first_row(before.packets, after.packets, at("pts"))
     if wrong_at is not None:
         yield Check(before.name, "timestamps", "fault", f"packet {wrong_at} {_moved(before, after, wrong_at)}")
     elif before.time_base == after.time_base:
-        yield Check(before.name, "timestamps", "equal", f"every pts to the tick of {before.time_base} s")
+        yield Check(before.name, "timestamps", "equal", f"{every}, to the tick of {before.time_base} s")
     else:
-        yield converted(before.name, "timestamps", before.time_base, after.time_base)
-    if same_container and before.time_base == after.time_base and not source_without_dts:
+        yield converted(before.name, "timestamps", before.time_base, after.time_base, every)
+    same_clock = same_container and before.time_base == after.time_base
+    if same_clock and not source_without_dts:
         wrong_at = _first_row(before.packets, after.packets, lambda left, right: left["dts"] != right["dts"])
-        state: State = "equal" if wrong_at is None else "loss"
-        yield Check(
-            before.name, "decoding times", state, "every dts" if wrong_at is None else f"from packet {wrong_at} on"
-        )
-    if before.kind == "subtitle" or (same_container and before.time_base == after.time_base):
+        told = every if wrong_at is None else f"from packet {wrong_at} on they are others"
+        yield Check(before.name, "decoding times", "equal" if wrong_at is None else "loss", told)
+    if before.kind == "subtitle" or same_clock:
         wrong_at = _first_row(before.packets, after.packets, at("duration"))
-        state = "equal" if wrong_at is None else "fault" if before.kind == "subtitle" else "loss"
+        state: State = "equal" if wrong_at is None else "fault" if before.kind == "subtitle" else "loss"
         yield Check(
-            before.name,
-            "durations",
-            state,
-            "every packet's" if wrong_at is None else f"packet {wrong_at} has another one",
+            before.name, "durations", state, every if wrong_at is None else f"packet {wrong_at} has another one"
         )
+
+
+def _every(before: StreamIndex, after: StreamIndex) -> str:
+    """Which packets a comparison of two streams looks at, one by one."""
+    shared = min(len(before.packets), len(after.packets))
+    if not shared:
+        return "no packet to compare"
+    if len(before.packets) == len(after.packets):
+        return f"each of {counted(shared, 'packet')}"
+    return f"each of the {counted(shared, 'packet')} that both have"
 
 
 def _moved(before: StreamIndex, after: StreamIndex, number: int) -> str:

@@ -18,7 +18,7 @@ from itertools import zip_longest
 from storage.checks import Check, Side, Terms
 from storage.media_index import Attachment, Chapter, FrameIndex, MediaIndex, PacketLog, StreamIndex
 from storage.picture_checks import compare_frames, compare_picture
-from storage.stream_checks import MUXER_TAGS, compare_encoded, compare_stream, compare_tags
+from storage.stream_checks import MUXER_TAGS, compare_description, compare_encoded, compare_stream, compare_tags
 
 _HEADER_DURATION_SLACK = Fraction(1, 10)
 """Seconds that a header's duration may be off, beside two frames."""
@@ -43,6 +43,7 @@ def compare(
         Checks in the order in which a person wants to read them; a loss that `terms` names is `allowed`.
     """
     terms = terms or Terms()
+    same_container = source.index.container == result.index.container
     pairs = _paired(source.index, result.index, terms)
     checks = [
         *compare_frames(expected, result.index),
@@ -50,6 +51,7 @@ def compare(
         *compare_picture(source.probe, result.probe, terms),
         *_compare_streams(source.index, result.index, terms),
         *_compare_durations(source, expected, result, terms),
+        *compare_description("picture", source.index.picture, result.index.picture, same_container=same_container),
     ]
     for before, after in pairs:
         checks += compare_stream(before, after, expected, source.index, result.index)
@@ -111,9 +113,10 @@ def _compare_durations(source: Side, expected: FrameIndex, result: Side, terms: 
     claimed = result.index.duration
     if claimed is not None:
         # A packet's duration may be a guess of the demuxer's: what the source's own header says is as good.
-        off = min(abs(claimed - told) for told in (lengths[1], after[1], source.index.duration or lengths[1]))
+        off = min(abs(claimed - length) for length in (lengths[1], after[1], source.index.duration or lengths[1]))
         good = off <= 2 * frame + _HEADER_DURATION_SLACK
-        yield Check("file", "duration in the header", "equal" if good else "loss", f"{float(claimed):.3f} s")
+        told = f"{float(claimed):.3f} s" + ("" if good else f" instead of {float(lengths[1]):.3f} s")
+        yield Check("file", "duration in the header", "equal" if good else "loss", told)
 
 
 def _span(

@@ -5,6 +5,7 @@ The faults are planted in a real result by PyAV or the ffmpeg binary: a packet t
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -25,7 +26,9 @@ from flows.cli import main
 from flows.config import load_config
 from flows.pairing import pairs_of
 from flows.restore import restore
+from flows.verdicts import Verdict, print_verdicts
 from storage.assembly import assemble_video
+from storage.checks import Check, State
 from storage.containers import choose_container
 from storage.encoding import EncodeSettings, SizeSettings
 from storage.finishing import variant_path
@@ -34,6 +37,7 @@ from storage.receipts import Variant, WorkArea
 from storage.store import Store
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, encode_segments, make_video, shards_of, source_of
+from tests.zoo.specimen import write
 
 SOUND = (
     Audio(seconds=1.2, language="eng", title="English", disposition=Disposition.default),
@@ -182,11 +186,16 @@ FAULTS: dict[str, tuple[Edit | None, dict[str, Any], str]] = {
     "a duplicated frame": (twice, {}, "picture: frames: 31 frames instead of 30"),
     "one pts off by a tick": (a_tick_late, {}, "picture: timestamps: frame"),
     "an audio packet missing": (without(lambda packets: of_stream(packets, ENGLISH)[20]), {}, "packets: "),
-    "the last audio packet missing": (without(lambda packets: of_stream(packets, GERMAN)[-1]), {}, "packets: "),
+    "the last audio packet missing": (
+        without(lambda packets: of_stream(packets, GERMAN)[-1]),
+        {},
+        "packets: 57 packets instead of 58",
+    ),
     "a truncated tail": (without_tail, {}, "file: duration: "),
     "a lost rotation": (None, {"rotation": False}, "picture: rotation: 0 degrees instead of 90"),
     "swapped audio streams": (None, {"order": (0, 2, 1)}, "those of stream 2 (audio, aac) of the source"),
     "a lost language": (None, {"languages": False}, "tag language: 'und' instead of 'deu'"),
+    "a lost language of the picture": (None, {"languages": False}, "picture: tag language: 'und' instead of 'fra'"),
     "a lost chapter": (None, {"chapters": False}, "file: chapters: 1 instead of 2"),
     "a lost stream": (
         lambda packets: [packet for packet in packets if packet.stream_index != GERMAN],
@@ -278,14 +287,25 @@ def test_an_archive_is_verified_with_its_manifest(capsys, monkeypatch, tmp_path:
     (source / "deep").mkdir(parents=True)
     make_video(source / "deep" / "a.avi", Clip(frames=12, codec="mpeg4", audio=(Audio("libmp3lame", seconds=0.5),)))
     make_video(source / "b.mp4", Clip(frames=12))
+    moments = ffmpeg.input("testsrc2=size=96x64:rate=50:duration=0.4", f="lavfi").filter("interlace", scan="tff")
+    write(source / "fields.mp4", [moments], vcodec="libx264", flags="+ildct+ilme", **{"x264-params": "tff=1"})
     (source / "broken.mkv").write_bytes(b"no video")
-    flags = {"sources": [str(source)], "out": str(out), "experts": "none", "preset": "ultrafast"}
+    flags = {"sources": [str(source)], "out": str(out), "experts": "none", "preset": "ultrafast", "deinterlace": True}
     restore(load_config(None, flags), Console(quiet=True))
 
     code, told = verified(capsys, monkeypatch, source, out)
     outcomes = {video["video"]: video["outcome"] for video in told["videos"]}
-    assert outcomes == {"b.mp4": "equal", "broken.mkv": "no result", "deep/a.avi": "allowed"}
+    assert outcomes == {
+        "b.mp4": "equal",
+        "broken.mkv": "no result",
+        "deep/a.avi": "allowed",
+        "fields.mp4": "allowed",
+    }
     assert code == 1
+    (fields,) = [video for video in told["videos"] if video["video"] == "fields.mp4"]
+    found = {check["what"]: check["told"] for check in fields["checks"]}
+    assert found["field order"] == "progressive instead of top first (named in the manifest)"
+    assert found["frames"] == "10 frames"
     (broken,) = [video for video in told["videos"] if video["video"] == "broken.mkv"]
     assert "cannot be opened as media" in broken["notes"][0]
 
@@ -384,8 +404,24 @@ def test_a_table_is_printed(capsys, monkeypatch, pair: tuple[Path, Path]) -> Non
         main()
     assert not left.value.code
     printed = capsys.readouterr().out
-    assert "verdict: equal" in printed
+    assert "verdict: equal (" in printed
     assert "every pts to the tick of 1/12800 s" in printed
+
+
+def test_what_is_allowed_is_counted_apart() -> None:
+    """A line a video, where there are many."""
+
+    def verdict(*states: State) -> Verdict:
+        return Verdict("a.mp4", "/a.mp4", "/out", tuple(Check("file", "tags", each, "") for each in states), ())
+
+    console = Console(file=io.StringIO(), width=120)
+    many = [verdict("equal", "equal"), verdict("equal", "allowed"), verdict("equal", "loss", "fault")]
+    print_verdicts(many, console)
+    assert isinstance(console.file, io.StringIO)
+    printed = console.file.getvalue()
+    for told in ("2 equal", "1 equal, 1 allowed", "1 equal, 1 loss, 1 fault"):
+        assert told in printed
+    assert "1 of 3 results hold everything of their sources, 1 more all but what is allowed" in printed
 
 
 @pytest.mark.parametrize("missing", ["source", "result", "folder"])
