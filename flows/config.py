@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from actors.detection import DetectionSettings
 from actors.routing import Decision, RoutingBounds
 from storage.catalogue import Source
-from storage.encoding import EncodeSettings, SizeSettings
+from storage.encoding import MAX_FRAME_SIDE, MIN_FRAME_SIDE, EncodeSettings, SizeSettings
 from storage.errors import UsageError
 from storage.receipts import VARIANTS, Variant
 from weights import DEFAULT_FIDELITY
@@ -24,6 +24,8 @@ Part = TypeVar("Part", bound=BaseModel)
 
 _PIXELS_VERSION = 2
 """Raised when facemill itself changes what it makes of the same source, settings and weights."""
+
+_SIZE_ALLOWED = f"write WxH in pixels, {MIN_FRAME_SIDE} to {MAX_FRAME_SIDE} a side, such as 1920x1080"
 
 
 class PoolSettings(BaseModel):
@@ -223,7 +225,7 @@ def _allowed(key: str) -> str:
     if "enum" in told:
         return f"choose {', '.join(map(str, told['enum'][:-1]))} or {told['enum'][-1]}"
     if "pattern" in told:
-        return {"size": "write WxH in pixels, such as 1920x1080"}.get(key, "write a URL such as http://127.0.0.1:8333")
+        return {"size": _SIZE_ALLOWED}.get(key, "write a URL such as http://127.0.0.1:8333")
     low = told.get("minimum", told.get("exclusiveMinimum"))
     high = told.get("maximum", told.get("exclusiveMaximum"))
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}

@@ -108,7 +108,10 @@ def _plan_video(job: Job, source: Source, probe: VideoProbe) -> VideoPlan:
     config = job.config
     picture = output_picture(probe, config.output_size, config.codec)
     if "compare" in config.variants:
-        require_encodable(compared_picture(picture, probe.rotation), "leave out --compare, or choose a smaller --scale")
+        asked = "--scale" if config.size is None else "--size"
+        require_encodable(
+            compared_picture(picture, probe.rotation), f"leave out --compare, or choose a smaller {asked}"
+        )
     return VideoPlan(
         shards=tuple(plan_shards(source, probe, Fraction(config.shard_seconds).limit_denominator(1000))),
         picture=picture,

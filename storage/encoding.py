@@ -21,6 +21,12 @@ Preset = Literal[
 MAX_FRAME_SIDE = 16384
 """Widest and tallest frame that x264 takes, pixels."""
 
+MIN_FRAME_SIDE = 16
+"""Narrowest and flattest frame that x265 takes, pixels. x264 takes smaller ones; nobody asks for them by --size."""
+
+MOST_STRETCHED = 100
+"""Times that a pixel of a --size may be longer one way than the other. x265 takes no more than somewhat above that."""
+
 
 class EncodeSettings(BaseModel):
     """Codec and quality of the result."""
@@ -49,6 +55,13 @@ class SizeSettings(BaseModel):
     keeps its shape."""
     deinterlace: bool = False
     """Make one full frame of the two fields of each interlaced frame; otherwise both are kept, scaled apart."""
+
+    @field_validator("size")
+    @classmethod
+    def _sides(cls, value: str | None) -> str | None:
+        if value is not None and not all(MIN_FRAME_SIDE <= int(side) <= MAX_FRAME_SIDE for side in value.split("x")):
+            raise ValueError(f"each side must have {MIN_FRAME_SIDE} to {MAX_FRAME_SIDE} pixels")
+        return value
 
     @field_validator("scale", mode="before")
     @classmethod
@@ -82,10 +95,10 @@ class OutputPicture:
 def output_picture(probe: VideoProbe, size: SizeSettings, codec: Codec = "h264") -> OutputPicture:
     """Size, pixel format, sample aspect ratio and field order of the result for a source.
 
-    The codec decides the depth only, which no geometry depends on.
+    Of what is returned, the codec decides the depth only, which no geometry depends on.
 
     Raises:
-        SourceError: the result would be larger than the codec takes.
+        SourceError: the result would be larger or smaller than the codec takes, or its pixels absurdly stretched.
     """
     if size.size is None:
         width, height = probe.width * size.scale, probe.height * size.scale
@@ -101,7 +114,24 @@ def output_picture(probe: VideoProbe, size: SizeSettings, codec: Codec = "h264")
         field_order,
     )
     require_encodable(picture, "choose a smaller --scale")
+    if codec == "hevc" and min(width, height) < MIN_FRAME_SIDE:
+        raise SourceError(
+            f"a result of {width}x{height} is smaller than the {MIN_FRAME_SIDE} pixels a side that HEVC's encoder "
+            "takes: choose a larger --scale, or --codec h264"
+        )
+    if size.size is not None:
+        _require_shape(picture, probe, size.size)
     return picture
+
+
+def _require_shape(picture: OutputPicture, probe: VideoProbe, size: str) -> None:
+    """Raise SourceError when a size that was asked for is far from the shape of the source."""
+    stretched = max(picture.sample_aspect_ratio, 1 / picture.sample_aspect_ratio)
+    if stretched > MOST_STRETCHED:
+        raise SourceError(
+            f"--size {size} is too far from the shape of this source, {probe.width}x{probe.height}: a pixel would be "
+            f"{float(stretched):.0f} times as long one way as the other. Choose a size nearer to it"
+        )
 
 
 UNSPECIFIED, RGB = 2, 0

@@ -12,6 +12,7 @@ from storage.errors import UsageError
 from storage.store import FileIdentity
 
 GIVEN = {"sources": ["in"], "out": "out"}
+SIZE_ALLOWED = "is not allowed; write WxH in pixels, 16 to 16384 a side, such as 1920x1080"
 SOURCES = [Source("/in/a.mp4", "a.mp4", FileIdentity(10, "1"))]
 
 
@@ -52,7 +53,9 @@ def test_keys_may_be_written_with_dashes(tmp_path: Path) -> None:
         ({"codec": "vp9"}, "--codec: 'vp9' is not allowed; choose h264 or hevc"),
         ({"crf": "60"}, "--crf: '60' is not allowed; a number from 0 to 51"),
         ({"detect_every": "0"}, "--detect-every: '0' is not allowed; a whole number from 1 to 250"),
-        ({"size": "big"}, "--size: 'big' is not allowed; write WxH in pixels, such as 1920x1080"),
+        ({"size": "big"}, f"--size: 'big' {SIZE_ALLOWED}"),
+        ({"size": "1x1"}, f"--size: '1x1' {SIZE_ALLOWED}"),
+        ({"size": "1920x20000"}, f"--size: '1920x20000' {SIZE_ALLOWED}"),
         ({"fidelity": "2"}, "--fidelity: '2' is not allowed; a number from 0 to 1"),
         ({"score": "high"}, "--score: 'high' is not allowed; a number from 0.5 to 1.0"),
     ],

@@ -6,12 +6,13 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from storage.encoding import (
     MAX_FRAME_SIDE,
+    MOST_STRETCHED,
     EncodeSettings,
     SizeSettings,
     chroma_subsampling,
@@ -66,6 +67,8 @@ def test_a_scale_multiplies_both_sides(width: int, height: int, scale: int) -> N
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.integers(16, 4000), st.integers(16, 4000), st.integers(16, 9999), st.integers(16, 9999))
 def test_the_picture_keeps_its_shape_at_any_size(width: int, height: int, wide: int, high: int) -> None:
+    stretched = Fraction(8 * width * high, 9 * height * wide)
+    assume(1 / MOST_STRETCHED <= stretched <= MOST_STRETCHED)
     probe = replace(probe_of(), width=width, height=height, sample_aspect_ratio=Fraction(8, 9))
     made = output_picture(probe, SizeSettings(size=f"{wide}x{high}"))
     assert (made.width, made.height) == (wide, high)
@@ -79,13 +82,30 @@ def test_a_result_larger_than_the_codec_takes_is_refused() -> None:
         output_picture(probe, SizeSettings(scale=2))
 
 
+def test_hevc_of_a_few_pixels_is_refused_before_any_work() -> None:
+    probe = replace(probe_of(), width=12, height=48)
+    assert output_picture(probe, SizeSettings(scale=2), "hevc").width == 24
+    assert output_picture(probe, SizeSettings(scale=1), "h264").width == 12
+    with pytest.raises(SourceError, match=r"smaller than the 16 pixels a side .* larger --scale, or --codec h264"):
+        output_picture(probe, SizeSettings(scale=1), "hevc")
+
+
+def test_a_size_of_absurdly_stretched_pixels_is_refused_by_name() -> None:
+    probe = replace(probe_of(), width=640, height=360)
+    assert output_picture(probe, SizeSettings(size="640x16")).height == 16
+    with pytest.raises(SourceError, match=r"^--size 16x16384 is too far from the shape of this source, 640x360: "):
+        output_picture(probe, SizeSettings(size="16x16384"))
+
+
 @pytest.mark.parametrize("scale", [0, 3, 8, "x"])
 def test_another_scale_is_refused(scale: object) -> None:
     with pytest.raises(ValidationError):
         SizeSettings.model_validate({"scale": scale})
 
 
-@pytest.mark.parametrize("size", ["640", "640x", "0x480", "640X480", "640x480x3", "-1x5", "123456x1"])
+@pytest.mark.parametrize(
+    "size", ["640", "640x", "0x480", "640X480", "640x480x3", "-1x5", "123456x1", "1x1", "15x480", "640x16386"]
+)
 def test_a_size_that_is_none_is_refused(size: str) -> None:
     with pytest.raises(ValidationError):
         SizeSettings(size=size)
