@@ -138,8 +138,10 @@ def _from_a_seek(
     source: OpenedSource, start: int, timed: Callable[..., Iterator[VideoFrame]], losses: ReadingLosses
 ) -> Iterator[VideoFrame] | None:
     """Frames of a regular file from one with pts <= `start` on; None when it must be read from its first packet."""
+    last = source.shard.probe.timeline.last_pts
     for stream, packets in keyframes_before(source, start):
-        frames = _if_first(timed(packets, stream), lambda pts: pts <= start, losses)
+        known = (packet for packet in packets if last is None or packet.pts is None or packet.pts <= last)
+        frames = _if_first(timed(known, stream), lambda pts: pts <= start, losses)
         if frames is not None:
             return frames
     return None

@@ -30,6 +30,10 @@ _ANCHORS_APART_SECONDS = 1
 _DEEPEST_REORDER = 16
 """Frames that H.264 and HEVC keep at most: a frame is coded no more places from where it is shown."""
 
+_COUNTING_FROM_SEEKS = frozenset(("mpeg", "avi"))
+"""Demuxers that count times from where a seek sent them: of MPEG-PS, where a PES packet of several frames has one time;
+of AVI, where behind damage its index and its packets tell different numbers."""
+
 _TOO_FEW_STAMPS = Fraction(3, 2)
 """A nominal duration that is longer by more than the packets' mean one is that between stamps, not between frames."""
 
@@ -99,10 +103,12 @@ def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:
 
 
 def _note_anchor(anchors: list[Anchor], anchor: Anchor, stream: VideoStream) -> None:
-    """Enter an anchor, unless it follows the last one closely."""
+    """Enter an anchor, unless it follows the last one closely; one whose byte is known replaces one without."""
     assert stream.time_base is not None
     if not anchors or (anchor.pts - anchors[-1].pts) * stream.time_base >= _ANCHORS_APART_SECONDS:
         anchors.append(anchor)
+    elif anchors[-1].position < 0 <= anchor.position:
+        anchors[-1] = anchor
 
 
 class _CountedWalk:
@@ -164,6 +170,7 @@ class _StampedWalk:
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._bases = bases
         self._fields = FieldPairs(stream)
+        self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS
         self._finder = EpochFinder(container.format.name, stream.index, bases)
         self._timed = {each.index for each in (*container.streams.audio, stream)}
         self._epochs = [_EpochAccount(0)]
@@ -274,14 +281,21 @@ class _StampedWalk:
         ]
         unstamped = math.ceil(self._unstamped_first * self._frame_ticks)
         anchors = None
-        if len(epochs) > 1 or shifts[0] or self._missing or self._repeated or self._stepped_back:
+        regular = not (len(epochs) > 1 or shifts[0] or self._missing or self._repeated or self._stepped_back)
+        if not regular or self._counts_from_seeks:
             anchors = tuple(
                 Anchor(anchor.packet, anchor.position, anchor.dts, anchor.pts + shift)
                 for account, shift in zip(self._epochs, shifts, strict=True)
                 for anchor in account.anchors
             )
         return Scan(
-            Timeline(epochs=epochs, anchors=anchors, remarks=tuple(self._remarks())),
+            Timeline(
+                epochs=epochs,
+                anchors=anchors,
+                misled_by_seeks=regular and self._counts_from_seeks,
+                last_pts=self._latest if anchors is None else None,
+                remarks=tuple(self._remarks()),
+            ),
             min((start - unstamped for start, _ in placed), default=None),
             max((end for _, end in placed), default=None),
             max((end * self._bases[index] for index, end in self._ends.items()), default=None)

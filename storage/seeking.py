@@ -45,13 +45,14 @@ class OpenedSource:
             self._media.seek(0)
         return self._enter(self._media)
 
-    def open_spliced(self, position: int) -> tuple[InputContainer, VideoStream]:
-        """The same, but after the file's beginning come the bytes from `position` on."""
+    def open_spliced(self, position: int) -> tuple[InputContainer, VideoStream, int]:
+        """The same, but after the file's beginning come the bytes from `position` on; and the byte at which they do."""
         self._opened.close()
         media = self._media
         if isinstance(media, str):
             media = self._opened.enter_context(Path(media).open("rb"))  # noqa: SIM115 - closed with the container
-        return self._enter(SplicedFile(media, position))
+        spliced = SplicedFile(media, position, self.shard.probe.container)
+        return *self._enter(spliced), spliced.joint
 
     def _enter(self, media: str | IO[bytes] | SplicedFile) -> tuple[InputContainer, VideoStream]:
         container = self._opened.enter_context(open_container(media, name=self.shard.source.url))
@@ -119,8 +120,8 @@ def _at_anchor(source: OpenedSource, anchor: Anchor) -> tuple[VideoStream, Itera
     container, stream = source.open()
     if container.format.name in BYTE_STREAMS:
         if anchor.position > head_bytes():
-            container, stream = source.open_spliced(anchor.position)
-            packets = _from_packet(container.demux(stream), anchor, position=head_bytes())
+            container, stream, joint = source.open_spliced(anchor.position)
+            packets = _from_packet(container.demux(stream), anchor, position=joint)
             if packets is not None:
                 return stream, packets
             container, stream = source.open()

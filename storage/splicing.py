@@ -19,19 +19,28 @@ _HEAD_BYTES = 6 << 20
 _TRANSPORT_PACKET = 188
 """Bytes; the beginning of a transport stream is cut between two packets."""
 
+_PACK = b"\0\0\1\xba"
+"""What a pack of a program stream begins with: cut elsewhere, it swallows what follows."""
+
+_LARGEST_PACK = 1 << 17
+"""Bytes; they mostly have 2048."""
+
 
 class SplicedFile(io.RawIOBase):
     """The beginning of a file, and then the file from `position` on."""
 
-    def __init__(self, file: IO[bytes], position: int) -> None:
+    def __init__(self, file: IO[bytes], position: int, container: str) -> None:
         """Args:
         file: seekable; it stays open when this is closed.
         position: byte of the file, after `head_bytes`.
+        container: FFmpeg's demuxer name.
         """
         super().__init__()
         self._file = file
+        self.joint = _joint(file, container)
+        """Byte at which `position` of the file stands here."""
         self._file.seek(0, io.SEEK_END)
-        self._skipped = position - head_bytes()
+        self._skipped = position - self.joint
         self._size = self._file.tell() - self._skipped
         self._at = 0
 
@@ -52,9 +61,8 @@ class SplicedFile(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         left = max(0, self._size - self._at)
         size = left if size < 0 else min(size, left)
-        head = head_bytes()
-        if self._at < head:
-            size = min(size, head - self._at)
+        if self._at < self.joint:
+            size = min(size, self.joint - self._at)
             self._file.seek(self._at)
         else:
             self._file.seek(self._at + self._skipped)
@@ -64,5 +72,14 @@ class SplicedFile(io.RawIOBase):
 
 
 def head_bytes() -> int:
-    """How much of a file's beginning a `SplicedFile` has: a whole number of transport packets."""
+    """How much of a file's beginning a `SplicedFile` has at most: a whole number of transport packets."""
     return _HEAD_BYTES // _TRANSPORT_PACKET * _TRANSPORT_PACKET
+
+
+def _joint(file: IO[bytes], container: str) -> int:
+    if container != "mpeg":
+        return head_bytes()
+    looked_at = max(0, head_bytes() - _LARGEST_PACK)
+    file.seek(looked_at)
+    pack = file.read(head_bytes() - looked_at).rfind(_PACK)
+    return head_bytes() if pack < 0 else looked_at + pack

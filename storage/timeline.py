@@ -65,7 +65,13 @@ class Timeline:
     """For counted frames: how many packets late a packet's frame may be shown, at the beginning of the video."""
     epochs: tuple[Epoch, ...] = (Epoch(0, 0),)
     anchors: tuple[Anchor, ...] | None = None
-    """In order of time; None when every keyframe is one, which is so in a regular file."""
+    """In order of time; None when every keyframe is one, which is so in most regular files."""
+    misled_by_seeks: bool = False
+    """Whether the file is regular, and still reading begins only at anchors: its demuxer counts times from where a seek
+    sent it, not from what is there."""
+    last_pts: int | None = None
+    """Highest of the video packets, in a file without anchors; None when not known. Behind damage a seek may reach
+    packets that reading on never comes to: they are not part of the video."""
     has_outliers: bool = False
     """Whether single packets of the video have a wrong stamp (`clocks.OutlierFilter`)."""
     remarks: tuple[str, ...] = ()
@@ -78,7 +84,7 @@ class Timeline:
     @property
     def regular(self) -> bool:
         """Whether every packet's own timestamp is its frame's pts."""
-        return self.anchors is None
+        return self.anchors is None or self.misled_by_seeks
 
     @property
     def shifted(self) -> bool:

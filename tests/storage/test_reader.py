@@ -11,9 +11,10 @@ from pathlib import Path
 import av
 import pytest
 
+from storage import seeking, splicing
 from storage.errors import SourceError
 from storage.reader import ReadingLosses, read_frames
-from storage.shards import PtsRange
+from storage.shards import PtsRange, Shard
 from storage.store import Store
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, decoded_by_pyav, make_video, planes_digest, shards_of, whole
@@ -56,6 +57,7 @@ VIDEOS = {
     "avi of H.264 with B-frames": ("a.avi", Clip(b_frames=2)),
     "avi of motion JPEG": ("a.avi", Clip(codec="mjpeg", pix_fmt="yuvj420p")),
     "mpeg-ps of MPEG-2": ("a.mpg", Clip(frames=60, codec="mpeg2video", b_frames=2, muxer="vob")),
+    "mpeg-ps with many frames in a packet": ("a.mpg", Clip(frames=70, codec="mpeg2video", muxer="vob")),
     "mpeg-ps of MPEG-1": ("a.mpg", Clip(frames=60, codec="mpeg1video", b_frames=2, muxer="mpeg")),
     "gif": ("a.gif", Clip(codec="gif", pix_fmt="rgb8")),
     "HEVC": ("a.mp4", Clip(codec="libx265", b_frames=3)),
@@ -191,6 +193,54 @@ def test_a_truncated_file_gives_the_frames_that_are_there(tmp_path: Path) -> Non
     pts = [frame.pts for shard in shards_of(path) for frame in read_frames(shard, Store())]
     assert 40 <= len(pts) <= 60
     assert pts == [at for at, _ in complete][: len(pts)]
+
+
+def _read(*shards: Shard) -> list[tuple[int | None, str]]:
+    return [(frame.pts, planes_digest(frame)) for shard in shards for frame in read_frames(shard, Store())]
+
+
+def test_what_only_a_seek_reaches_behind_damage_is_in_no_shard(tmp_path: Path) -> None:
+    """An index that claims a sample larger than the file ends the reading there, while a seek gets past it."""
+    path = make_video(tmp_path / "a.mp4", Clip(frames=70, audio=(Audio(seconds=2.5),)))
+    content = bytearray(path.read_bytes())
+    sizes_of_sound = content.rindex(b"stsz") + 16
+    content[sizes_of_sound + 4 * 50 + 2] = 250
+    path.write_bytes(content)
+    everything = _read(whole(path))
+    assert 40 < len(everything) < 70
+    assert _read(*shards_of(path, Fraction(1, 2))) == everything
+
+
+def test_behind_damage_in_avi_the_index_does_not_tell_other_times_than_the_packets(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.avi", Clip(frames=70, codec="mpeg4", audio=(Audio("libmp3lame", seconds=2.5),)))
+    content = bytearray(path.read_bytes())
+    for number in (45, 30, 15):
+        at = content.index(b"movi")
+        for _ in range(number):
+            at = content.index(b"00dc", at + 4)
+        content[at + 2] = 255  # the chunk's kind cannot be read
+    path.write_bytes(content)
+    everything = _read(whole(path))
+    assert 60 < len(everything) < 70
+    assert _read(*shards_of(path, Fraction(1, 2))) == everything
+
+
+@pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
+def test_a_program_stream_is_read_from_its_middle_without_a_walk_there(
+    codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splicing, "_HEAD_BYTES", 188 * 200)
+    muxer = "vob" if codec == "mpeg2video" else "mpeg"
+    fine = {"qmin": "1", "qmax": "2"}  # every frame is larger than a packet, so each has a time and a place
+    clip = Clip(frames=100, size=(320, 240), codec=codec, muxer=muxer, options=fine)
+    path = make_video(tmp_path / "a.mpg", clip)
+    shard = whole(path)
+    everything = [int(frame.pts or 0) for frame in read_frames(shard, Store())]
+    assert len(everything) == 100
+    monkeypatch.delattr(seeking, "_from_number")  # which is how the middle is found otherwise
+    for first in (50, 75, 95):
+        found = [frame.pts for frame in read_frames(shard, Store(), wanted=PtsRange(everything[first], None))]
+        assert found == everything[first:]
 
 
 def test_a_file_that_changed_since_it_was_found_is_refused(tmp_path: Path) -> None:

@@ -249,6 +249,12 @@ SPECIMENS: tuple[Specimen, ...] = (
         pattern(vcodec="mpeg2video", bf=2, acodec="ac3", sound=True),
     ),
     Specimen(
+        "still.mpg",
+        "container",
+        "MPEG-PS with many frames in a packet, of which only the first has a timestamp",
+        clip(frames=70, codec="mpeg2video", muxer="vob"),
+    ),
+    Specimen(
         "mpeg1.mpg", "container", "MPEG-PS of MPEG-1", pattern(vcodec="mpeg1video", bf=2, acodec="mp2", sound=True)
     ),
     Specimen(
