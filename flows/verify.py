@@ -135,7 +135,7 @@ def _expected_frames(source: Source, side: Side, store: Store) -> tuple[FrameInd
     frames = read_frames(shard, store, threads=os.cpu_count() or 1)
     pts = np.fromiter((frame.pts for frame in frames if frame.pts is not None), dtype=np.int64)
     why = (
-        f"{plain.not_decoded} packets or frames of the source are damaged"
+        f"the source has damaged packets or frames ({plain.not_decoded})"
         if plain.not_decoded
         else "the source's timestamps alone do not tell when its frames are shown"
     )

@@ -38,6 +38,7 @@ from storage.segments import in_ticks, leading_times, reordering_depth, segment_
 from storage.store import Store
 from storage.stream_checks import MUXER_TAGS
 from storage.verification import compare
+from storage.words import counted
 
 _DECODING_THREADS = min(4, os.cpu_count() or 1)
 """Of the last check. More would hold more frames at once than they save time."""
@@ -348,8 +349,8 @@ def _copy(
     for index, pushed in placer.pushed.items():
         if index in copied:
             messages.append(
-                f"stream {index} ({copied[index].type}): the time of {pushed} packets was before that of the one "
-                "before: moved behind it"
+                f"stream {index} ({copied[index].type}): the time of {counted(pushed, 'packet')} was before that of "
+                "the one before: moved behind it"
             )
     return messages
 

@@ -65,11 +65,6 @@ def plain(subject: str, what: str, before: Any, after: Any, otherwise: State) ->
     return Check(subject, what, otherwise, f"{after} instead of {before}")
 
 
-def counted(number: int, thing: str) -> str:
-    """`1 frame`, `2 frames`."""
-    return f"{number} {thing}" + ("" if number == 1 else "s")
-
-
 def off_the_tick(pts: np.ndarray, of: Fraction, found: np.ndarray, found_of: Fraction) -> np.ndarray:
     """Where `found`, counted in `found_of`, is not the tick nearest to `pts`, counted in `of`.
 

@@ -32,6 +32,7 @@ from storage.receipts import Receipt, Variant, WorkArea
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
+from storage.words import counted
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,8 @@ def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:
     told = sorted({message for receipt in order.receipts for message in receipt.messages} | set(report.messages))
     told = [*order.shard.probe.timeline.remarks, *told]
     if concealed := sum(receipt.concealed_frames for receipt in order.receipts):
-        told.insert(0, f"{concealed} frames are damaged: the decoder made up what was missing in them")
+        are = counted(concealed, "frame is", "frames are")
+        told.insert(0, f"{are} damaged: the decoder made up what was missing")
     if report.frames_not_decoded:
-        told.insert(0, f"{report.frames_not_decoded} video packets of the source gave no frame")
+        told.insert(0, f"{counted(report.frames_not_decoded, 'video packet')} of the source gave no frame")
     return told + [f"stream {name} cannot be held by the container" for name in report.streams_left_out]

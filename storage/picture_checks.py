@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
-from storage.checks import Check, State, Terms, converted, counted, off_the_tick
+from storage.checks import Check, State, Terms, converted, off_the_tick
 from storage.colour_names import colour_name
 from storage.encoding import RGB, UNSPECIFIED, lost_in_format, matrix_code
 from storage.media_index import FrameIndex, MediaIndex
 from storage.picture_tags import FieldOrder, PictureTags
 from storage.probe import VideoProbe
+from storage.words import counted
 
 _ASPECT_TOLERANCE = Fraction(1, 1000)
 """Share of the shape: aspect ratios are stored with few digits."""

@@ -20,6 +20,7 @@ from storage.coded_pictures import is_closed_keyframe
 from storage.h264 import FieldPairs
 from storage.placing import FRAMES_AHEAD
 from storage.timeline import Anchor, Epoch, Timeline
+from storage.words import counted
 
 _DUPLICATES_WITHIN = 64
 """A stamp counts as a duplicate of one of so many packets before it."""
@@ -93,7 +94,8 @@ def scan_packets(
 
 
 def _with_outliers(timeline: Timeline, found: int) -> Timeline:
-    told = f"{found} video packets have a wrong timestamp, far from those around them: it was not believed"
+    have = counted(found, "video packet has", "video packets have")
+    told = f"{have} a wrong timestamp, far from those around: it was not believed"
     return replace(timeline, has_outliers=True, remarks=(*timeline.remarks, told))
 
 
@@ -349,21 +351,24 @@ class _StampedWalk:
         resets = sum(offset is None for offset in self._finder.joins[: len(self._epochs) - 1])
         if resets:
             remarks.append(
-                f"its clock was set anew {resets} times: what comes after was placed behind what came before, in "
-                "every stream by the same time"
+                f"its clock was set anew {counted(resets, 'time')}: what comes after was placed behind what came "
+                "before, in every stream by the same time"
             )
         if lead := self._lead():
             seconds = float(lead * self._bases[self._stream.index])
             remarks.append(f"its first frames have a time before 0, or none: every stream was moved by {seconds:g} s")
         if self._corrupt:
-            remarks.append(f"{self._corrupt} packets are incomplete or damaged as its container has them")
+            are = counted(self._corrupt, "packet is", "packets are")
+            remarks.append(f"{are} incomplete or damaged in the container itself")
         if self._missing:
-            remarks.append(f"{self._missing} video packets have no timestamp: their frames were placed by the order")
+            have = counted(self._missing, "video packet has", "video packets have")
+            remarks.append(f"{have} no timestamp: such frames were placed by the order")
         if self._repeated:
-            remarks.append(f"{self._repeated} video packets repeat a timestamp: their frames come a tick later")
+            repeat = counted(self._repeated, "video packet repeats", "video packets repeat")
+            remarks.append(f"{repeat} a timestamp: such frames come a tick later")
         if self._stepped_back:
             remarks.append(
-                f"its clock steps back by less than a second {self._stepped_back} times: frames come a tick apart "
-                "until it has caught up"
+                f"its clock steps back by less than a second {counted(self._stepped_back, 'time')}: frames come a tick "
+                "apart until it has caught up"
             )
         return remarks

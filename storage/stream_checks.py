@@ -8,8 +8,9 @@ from fractions import Fraction
 import numpy as np
 from av.stream import Disposition
 
-from storage.checks import Check, State, converted, counted, off_the_tick, plain
+from storage.checks import Check, State, converted, off_the_tick, plain
 from storage.media_index import NO_TIME, FrameIndex, MediaIndex, PacketLog, StreamIndex
+from storage.words import counted
 
 MUXER_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder", "duration"))
 """Tags that a muxer writes for itself, lower case; a source's would be untrue of the result."""

@@ -299,7 +299,7 @@ def test_a_subtitle_that_steps_back_in_time_goes_with_the_one_before(tmp_path: P
     with av.open(str(joined.path)) as container:
         assert [packet.pts for packet in container.demux(subtitles=0) if packet.size] == [100, 100]
     assert joined.report.messages == [
-        "stream 1 (subtitle): the time of 1 packets was before that of the one before: moved behind it"
+        "stream 1 (subtitle): the time of 1 packet was before that of the one before: moved behind it"
     ]
 
 

@@ -125,7 +125,7 @@ def test_recordings_end_to_end_are_played_one_after_the_other(tmp_path: Path) ->
     shard = whole(path)
     assert [(frame.pts or 0) * shard.probe.time_base for frame in read_frames(shard, Store())] == expected
     assert len(shard.probe.timeline.epochs) == 2
-    assert "clock was set anew 1 times" in shard.probe.timeline.remarks[0]
+    assert "clock was set anew 1 time:" in shard.probe.timeline.remarks[0]
 
 
 def test_the_end_of_a_long_raw_stream_is_read_without_its_middle(

@@ -221,7 +221,7 @@ SPECIMENS: tuple[Specimen, ...] = (
         "a subtitle that is earlier than the one before",
         lambda path: unsorted_subtitles(path),
         "damaged",
-        "the time of 1 packets was before that of the one before",
+        "the time of 1 packet was before that of the one before",
     ),
     Specimen(
         "mov-text.mp4", "streams", "3GPP timed text", _with_text("mov_text", **{"metadata:s:s:0": "language=deu"})
