@@ -19,6 +19,14 @@ from pydantic import ConfigDict
 
 from storage.coded_pictures import repeats_a_frame
 from storage.errors import SourceError
+from storage.limits import (
+    DEMUX_OPTIONS,
+    PLAYLIST_START_BYTES,
+    bound_decoders,
+    playlist_kind,
+    require_bounded,
+    require_modest,
+)
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
 from storage.scanning import Scan, scan_packets
 from storage.stamping import is_counted, measured_lead, measured_reorder
@@ -34,9 +42,6 @@ _TELL_DURATION = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "
 
 _CUT_SECONDS = Fraction(1, 2)
 """A file that ends by more before its promised end is called cut."""
-
-_DEMUX_OPTIONS = {"protocol_whitelist": "file,crypto,data"}
-"""A container may not make the demuxer open network addresses."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +114,32 @@ def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterato
         name: what to call it in errors.
 
     Raises:
-        SourceError: empty, unreadable, or no media FFmpeg knows.
+        SourceError: empty, unreadable, no media FFmpeg knows, a list of other files, or larger than `storage.limits`.
     """
     try:
-        options = _DEMUX_OPTIONS if isinstance(source, str) else {}
-        container = av.open(source, "r", options=options, metadata_errors="replace")
+        container = av.open(source, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
     except av.error.FFmpegError as error:
+        if kind := playlist_kind(_start_of(source)):
+            raise SourceError(f"{name}: is {kind}, not a video. Name the files that it lists instead") from error
         raise SourceError(
             f"{name}: cannot be opened as media ({error.strerror}). Check that it is a whole video file"
         ) from error
     with container:
+        require_modest(container, name)
+        bound_decoders(container)
         yield container
+
+
+def _start_of(source: str | IO[bytes] | RawIOBase) -> bytes:
+    """The first bytes of what could not be opened; none where it cannot be read either."""
+    try:
+        if isinstance(source, str):
+            with open(source, "rb") as file:
+                return file.read(PLAYLIST_START_BYTES)
+        source.seek(0)
+        return bytes(source.read(PLAYLIST_START_BYTES) or b"")
+    except OSError:
+        return b""
 
 
 def main_video_stream(container: InputContainer, *, name: str) -> VideoStream:
@@ -168,6 +188,7 @@ def probe_video(url: str, store: Store) -> VideoProbe:
     if first_pts is None:
         raise SourceError(f"{url}: its frames cannot be placed in time. Remux it into a container (mp4, mkv) first")
     duration = scan.end_pts - first_pts if scan.end_pts is not None and scan.end_pts > first_pts else None
+    require_bounded(float((duration or 0) * probe.time_base), url)
     others = tuple(
         replace(other, is_empty=other.kind != "attachment" and other.index not in scan.streams)
         for other in probe.other_streams
