@@ -46,6 +46,9 @@ def restore(
         typer.Argument(metavar="SRC...", help="Files, folders, globs, s3:// prefixes, or text files that list such."),
     ] = None,
     out: Annotated[str | None, _flag("Folder or s3:// prefix that takes the results.", "DST")] = None,
+    follow_links: Annotated[
+        bool | None, typer.Option("--follow-links", help="Also take what links lead to outside of a source folder.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file with any of these options; flags win.", metavar="FILE")
     ] = None,

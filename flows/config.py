@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -46,6 +47,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
 
     sources: tuple[str, ...] = Field(min_length=1)
     """Files, folders, globs, `s3://` prefixes, or text files that list such."""
+    follow_links: bool = False
+    """Also restore what links in a source folder lead to outside of it."""
     out: str = Field(min_length=1)
     """Folder or `s3://` prefix that takes the results."""
     experts: Literal["both", "t", "f", "none"] = "both"
@@ -64,8 +67,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """Length of a shard: how much is redone after a crash, and how finely work is shared."""
     ray_address: str | None = None
     """Cluster to join, `auto` or `host:port`; None starts Ray on this machine."""
-    s3_endpoint: str | None = Field(None, pattern=r"^https?://")
-    """URL of an S3-compatible server."""
+    s3_endpoint: str | None = Field(None, pattern=r"^https?://[^@]*$")
+    """URL of an S3-compatible server; without a password, which would end up in records and logs."""
 
     @model_validator(mode="after")
     def _one_size(self) -> Self:
@@ -210,7 +213,8 @@ def _explain(error: ValidationError, flags: set[str], path: Path | None) -> str:
         return {"out": "--out is missing: say which folder or s3:// prefix takes the results"}.get(
             key, "no source given: name a file, folder, glob, s3:// prefix or list file"
         )
-    return f"{where}: {first['input']!r} is not allowed; {_allowed(key)}"
+    shown = re.sub(r"//[^/]*@", "//***@", repr(first["input"]))  # a password is not repeated
+    return f"{where}: {shown} is not allowed; {_allowed(key)}"
 
 
 def _allowed(key: str) -> str:
@@ -225,7 +229,9 @@ def _allowed(key: str) -> str:
     if "enum" in told:
         return f"choose {', '.join(map(str, told['enum'][:-1]))} or {told['enum'][-1]}"
     if "pattern" in told:
-        return {"size": _SIZE_ALLOWED}.get(key, "write a URL such as http://127.0.0.1:8333")
+        return {"size": _SIZE_ALLOWED}.get(
+            key, "write a URL such as http://127.0.0.1:8333, without credentials: they belong into the environment"
+        )
     low = told.get("minimum", told.get("exclusiveMinimum"))
     high = told.get("maximum", told.get("exclusiveMaximum"))
     kinds = {"integer": "a whole number", "number": "a number", "boolean": "true or false"}

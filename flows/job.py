@@ -48,7 +48,7 @@ def open_job(config: JobConfig) -> Job:
         WeightsError: an expert that is asked for has no usable weights.
     """
     store = Store(config.s3_endpoint)
-    sources = find_sources(config.sources, store)
+    sources = find_sources(config.sources, store, follow_links=config.follow_links)
     out = absolute(config.out)
     _refuse_searched(out, config.sources)
     _refuse_sources(out, sources)

@@ -42,7 +42,7 @@ def pairs_of(arguments: Sequence[str], result: str, store: Store) -> Iterator[Pa
         SourceError: no source is there.
         UsageError: there is no such folder, or a single result for several sources.
     """
-    sources = find_sources(arguments, store)
+    sources = find_sources(arguments, store, follow_links=True)
     result = absolute(result)  # as the manifest's folder is named, below
     with storage_errors_as(UsageError, result):
         is_folder = _is_folder(result, store)

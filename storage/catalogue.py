@@ -30,6 +30,8 @@ class Source:
     relative_path: str
     """Where the result goes below the destination, `/` between parts."""
     identity: FileIdentity
+    refusal: str = ""
+    """Why it may not be restored; empty when it may."""
 
     @property
     def key(self) -> str:
@@ -46,16 +48,19 @@ UNREADABLE = FileIdentity(-1, "unreadable")
 """Of a file that was found but cannot be looked at: it fails by itself when it is probed."""
 
 
-def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
+def find_sources(arguments: Sequence[str], store: Store, *, follow_links: bool = False) -> list[Source]:
     """Every video that `arguments` name, sorted by relative path.
 
     Args:
         arguments: files, folders, globs, `s3://` prefixes or objects, or text files that list such, one a line
             (`#` starts a comment; relative paths are relative to the list file, and so is what they become below the
             destination).
+        follow_links: also restore files outside of a folder or glob that links in it lead to. Who may put files there
+            could otherwise have any file of this machine restored.
 
     Returns:
-        Sources; one that was found below a folder, prefix or glob and cannot be read has the identity UNREADABLE.
+        Sources; one that was found below a folder, prefix or glob and cannot be read has the identity UNREADABLE, one
+        that is a link out of there a refusal.
 
     Raises:
         SourceError: an argument names nothing, a file named itself cannot be read, or nothing was found at all.
@@ -65,7 +70,7 @@ def find_sources(arguments: Sequence[str], store: Store) -> list[Source]:
         raise UsageError("no source given. Name at least one file, folder, glob, s3:// prefix or list file")
     found: dict[str, Source] = {}
     for argument in arguments:
-        expanded = _expand(argument, store)
+        expanded = _expand(argument, store, follow_links)
         if not expanded:
             looked_for = ", ".join(sorted(VIDEO_SUFFIXES))
             raise SourceError(f"no video found in {argument}. Looked for files ending in {looked_for}")
@@ -93,7 +98,7 @@ def searched_folders(arguments: Iterable[str]) -> list[str]:
     return folders
 
 
-def _expand(argument: str, store: Store) -> list[Source]:
+def _expand(argument: str, store: Store, follow_links: bool) -> list[Source]:
     """Every video behind one argument."""
     if not argument.strip():
         raise UsageError("an empty source was given: a shell variable that is not set? Name a file, folder or prefix")
@@ -101,13 +106,13 @@ def _expand(argument: str, store: Store) -> list[Source]:
         return _expand_remote(argument, store)
     path = store.filesystem(argument)[1]
     if os.path.isdir(path):
-        return _below(path, store.list_files(path), store)
+        return _inside(path, _below(path, store.list_files(path), store), follow_links)
     if os.path.isfile(path):
         if os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
-            return _expand_list_file(path, store)
+            return _expand_list_file(path, store, follow_links)
         return [_named(path, store)]
     if glob.has_magic(path):
-        return _expand_glob(path, store)
+        return _expand_glob(path, store, follow_links)
     raise SourceError(f"no such source: {argument}. Give a file, folder, glob, s3:// prefix or list file")
 
 
@@ -124,6 +129,19 @@ def _named(url: str, store: Store) -> Source:
 def _below(base: str, urls: Iterable[str], store: Store) -> list[Source]:
     """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
     return [Source(url, posixpath.relpath(url, base), _identity(url, store)) for url in urls if is_video(url)]
+
+
+def _inside(base: str, sources: Iterable[Source], follow_links: bool) -> list[Source]:
+    """The sources found below a folder of this machine, with a refusal for each that a link makes lie elsewhere."""
+    if follow_links:
+        return list(sources)
+    folder = join(os.path.realpath(base), "")
+    return [source if os.path.realpath(source.url).startswith(folder) else _refused(source, base) for source in sources]
+
+
+def _refused(source: Source, base: str) -> Source:
+    reason = f"{source.url}: is a link out of {base}. Name the file itself, or give --follow-links"
+    return replace(source, identity=UNREADABLE, refusal=reason)
 
 
 def _identity(url: str, store: Store) -> FileIdentity:
@@ -156,17 +174,18 @@ def _expand_remote_glob(url: str, store: Store) -> list[Source]:
         return _below(base, sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path)), store)
 
 
-def _expand_glob(pattern: str, store: Store) -> list[Source]:
+def _expand_glob(pattern: str, store: Store, follow_links: bool) -> list[Source]:
     base = os.path.dirname(pattern[: _first_magic(pattern)])
     names = sorted(name for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name))
     if not names:
         raise SourceError(f"no file matches {pattern}. Check the pattern, and quote it so that the shell leaves it")
-    return _below(base, names, store)
+    return _inside(base, _below(base, names, store), follow_links)
 
 
-def _expand_list_file(path: str, store: Store) -> list[Source]:
+def _expand_list_file(path: str, store: Store, follow_links: bool) -> list[Source]:
     folder = os.path.dirname(path)
-    return [_relative_to(folder, source) for entry in _list_entries(path) for source in _expand(entry, store)]
+    sources = (source for entry in _list_entries(path) for source in _expand(entry, store, follow_links))
+    return [_relative_to(folder, source) for source in sources]
 
 
 def _list_entries(path: str) -> list[str]:

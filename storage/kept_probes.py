@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 
 from storage.catalogue import Source
+from storage.errors import SourceError
 from storage.probe import VideoProbe, probe_video
 from storage.receipts import WorkArea
 from storage.store import Store
@@ -19,8 +20,10 @@ def kept_probe(source: Source, area: WorkArea, store: Store) -> VideoProbe:
     """The probe of a source: the one that the job's earlier run left, or a new one, which is left for the next.
 
     Raises:
-        SourceError: as `probe_video`.
+        SourceError: as `probe_video`, or the source may not be restored.
     """
+    if source.refusal:
+        raise SourceError(source.refusal)
     url = area.probe(source)
     try:
         return _JSON.validate_json(store.read_bytes(url))

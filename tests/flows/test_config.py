@@ -82,6 +82,12 @@ def test_scale_and_size_exclude_each_other() -> None:
     assert "exclude each other" in refusal(None, scale="4", size="640x480")
 
 
+def test_credentials_in_an_endpoint_are_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="without credentials") as refused:
+        load_config(None, {**GIVEN, "s3_endpoint": "https://me:secret@host:8333"})
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize("text", ["- a\n- b\n", "just words", "a: [1"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     assert str(tmp_path) in refusal(written(tmp_path, text))
@@ -101,6 +107,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         {"experts": "t"},
         {"min_face": "40"},
         {"fidelity": "0.75"},
+        {"deinterlace": True},
         {"shard_seconds": "9"},
     ],
 )

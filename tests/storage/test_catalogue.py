@@ -10,6 +10,8 @@ import s3fs
 
 from storage.catalogue import UNREADABLE, Source, find_sources, searched_folders
 from storage.errors import SourceError, UsageError
+from storage.kept_probes import kept_probe
+from storage.receipts import WorkArea
 from storage.store import FileIdentity, Store
 from tests.conftest import S3Server
 
@@ -83,11 +85,36 @@ def test_a_video_outside_the_folder_of_its_list_keeps_its_name(folder: Path) -> 
     assert found(folder / "deep" / "list.txt") == ["a.mp4", "er/c d.mov"]
 
 
-def test_a_link_to_a_video_is_a_video(folder: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_video_of_the_same_folder_is_a_video(folder: Path) -> None:
+    (folder / "deep" / "b.mp4").symlink_to(folder / "a.mp4")
+    (source,) = (source for source in find_sources([str(folder)], Store()) if source.relative_path == "deep/b.mp4")
+    assert (source.identity.size, source.refusal) == (5, "")
+
+
+@pytest.mark.parametrize("argument", ["linked", "linked/*.mp4", "list.txt"])
+def test_a_link_out_of_a_folder_is_refused_unless_links_are_followed(
+    argument: str, folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "b.mp4").symlink_to(folder / "a.mp4")
-    (source,) = find_sources([str(tmp_path / "linked")], Store())
-    assert (source.relative_path, source.identity.size) == ("b.mp4", 5)
+    (tmp_path / "list.txt").write_text("linked")
+    (source,) = find_sources([str(tmp_path / argument)], Store())
+    assert f"is a link out of {tmp_path}/linked" in source.refusal
+    with pytest.raises(SourceError, match="is a link out of"):
+        kept_probe(source, WorkArea(str(tmp_path / "job")), Store())
+    (source,) = find_sources([str(tmp_path / argument)], Store(), follow_links=True)
+    assert (source.identity.size, source.refusal) == (5, "")
+
+
+def test_a_link_that_is_named_itself_is_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "b.mp4").symlink_to(folder / "a.mp4")
+    (source,) = find_sources([str(tmp_path / "b.mp4")], Store())
+    assert (source.identity.size, source.refusal) == (5, "")
+
+
+def test_a_folder_that_is_a_link_itself_is_searched(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(folder)
+    assert not [source.refusal for source in find_sources([str(tmp_path / "linked")], Store()) if source.refusal]
 
 
 @pytest.mark.parametrize("argument", ["", "*.mp4", "list.txt"])
