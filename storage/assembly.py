@@ -28,6 +28,7 @@ from av.video.stream import VideoStream
 from storage.checks import Check, Side, Terms
 from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, demuxer_of
+from storage.demuxing import demuxed
 from storage.errors import MediaError
 from storage.media_index import NO_TIME, FrameIndex, MediaIndexer, PacketLog, StreamIndex, index_media, packet_digest
 from storage.mp4_tags import picture_boxes, with_boxes
@@ -189,7 +190,7 @@ class _JoinedPackets:
                     )
                 configuration = extradata
                 payload = payload_reader(stream, bare=True)  # as `MediaIndexer` reads them back
-                for packet in container.demux(stream):
+                for packet in demuxed(container, stream):
                     if packet.pts is None:
                         continue
                     digest = packet_digest(packet, payload(packet))
@@ -375,7 +376,7 @@ def _mux(out: OutputContainer, packet: Packet, name: str) -> None:
 def _demuxed(container: InputContainer, messages: list[str]) -> Iterator[Packet]:
     """The container's packets up to its end, or up to where it is too damaged to go on."""
     try:
-        yield from container.demux()
+        yield from demuxed(container)
     except av.error.FFmpegError as error:
         messages.append(f"demuxing stopped early: {error.strerror}")
 

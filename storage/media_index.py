@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 
 from storage.clocks import PacketPlacer
 from storage.coded_pictures import repeats_a_frame
+from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
@@ -260,7 +261,7 @@ def index_media(
         decoding = _Decoding(stream)
         placer = PacketPlacer(container, timeline or Timeline(), stream.index)
         try:
-            for packet in placer.placed(container.demux()):
+            for packet in placer.placed(demuxed(container)):
                 indexer.take(packet)
                 if packet.stream.index == stream.index:  # its empty last packet says 0 where the number is asked for
                     decoding.feed(packet)

@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from pydantic import ConfigDict
 
 from storage.coded_pictures import repeats_a_frame
+from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.limits import (
     DEMUX_OPTIONS,
@@ -226,7 +227,7 @@ def _opened(media: str | IO[bytes], url: str) -> Iterator[tuple[InputContainer, 
 
 def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> VideoFrame:
     try:
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             if repeats_a_frame(packet):
                 continue
             try:

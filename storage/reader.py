@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from storage.catalogue import Source
 from storage.clocks import OutlierFilter
 from storage.coded_pictures import is_closed_keyframe, repeats_a_frame
+from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
 from storage.placing import CountedPlacer, place_stamped
@@ -122,7 +123,7 @@ def _placed_frames(
         if frames is not None:
             return frames
     container, stream = source.open()
-    return timed(container.demux(stream), stream)
+    return timed(demuxed(container, stream), stream)
 
 
 def refuse_changed(source: Source, store: Store) -> None:

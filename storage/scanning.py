@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from storage.clocks import EpochFinder, OutlierFilter
 from storage.coded_pictures import is_closed_keyframe
+from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
 from storage.placing import FRAMES_AHEAD
 from storage.timeline import Anchor, Epoch, Timeline
@@ -81,7 +82,7 @@ def scan_packets(
     walk = _CountedWalk(stream, frame_ticks, reorder) if counted else _StampedWalk(container, stream, frame_ticks, lead)
     streams: set[int] = set()
     outliers = OutlierFilter(container.format.name, stream)
-    packets = container.demux()
+    packets = demuxed(container)
     try:
         for packet in packets if counted else outliers.applied(packets):
             if packet.size and packet.time_base is not None:

@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
 from storage.picture_tags import crop_exactly
@@ -88,7 +89,7 @@ def keyframes_before(source: OpenedSource, start: int) -> Iterator[tuple[VideoSt
     target = start
     while target > begin:
         if _seek(container, stream, target):
-            packets = container.demux(stream)
+            packets = demuxed(container, stream)
             keyframe = _keyframe_at_or_before(packets, start)
             if keyframe is not None:
                 yield stream, chain([keyframe], packets)
@@ -121,16 +122,16 @@ def _at_anchor(source: OpenedSource, anchor: Anchor) -> tuple[VideoStream, Itera
     if container.format.name in BYTE_STREAMS:
         if anchor.position > head_bytes():
             container, stream, joint = source.open_spliced(anchor.position)
-            packets = _from_packet(container.demux(stream), anchor, position=joint)
+            packets = _from_packet(demuxed(container, stream), anchor, position=joint)
             if packets is not None:
                 return stream, packets
             container, stream = source.open()
     elif anchor.dts is not None and _seek(container, stream, anchor.dts):
-        packets = _from_packet(container.demux(stream), anchor, position=anchor.position)
+        packets = _from_packet(demuxed(container, stream), anchor, position=anchor.position)
         if packets is not None:
             return stream, packets
         container, stream = source.open()
-    packets = _from_number(container.demux(stream), anchor.packet, FieldPairs(stream))
+    packets = _from_number(demuxed(container, stream), anchor.packet, FieldPairs(stream))
     return (stream, packets) if packets is not None else None
 
 

@@ -10,6 +10,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from storage.coded_pictures import pictures_in, repeats_a_frame
+from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
 
 _ANNEX_B = frozenset(("h264", "hevc"))
@@ -33,7 +34,7 @@ def is_counted(container: InputContainer, stream: VideoStream) -> bool:
 def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
     """Whether one of the next packets has a timestamp."""
     with suppress(av.error.FFmpegError):
-        packets = (packet for packet in container.demux(stream) if packet.size)
+        packets = (packet for packet in demuxed(container, stream) if packet.size)
         return any(packet.pts is not None for packet in islice(packets, _STAMPED_WITHIN))
     return False
 
@@ -42,7 +43,8 @@ def _is_packed(container: InputContainer, stream: VideoStream) -> bool:
     """Whether one of the next packets holds two pictures of MPEG-4, as DivX packed its B-frames into AVI."""
     with suppress(av.error.FFmpegError):
         return any(
-            pictures_in(packet, stream.codec_context.name) > 1 for packet in islice(container.demux(stream), _LOOKED_AT)
+            pictures_in(packet, stream.codec_context.name) > 1
+            for packet in islice(demuxed(container, stream), _LOOKED_AT)
         )
     return False
 
@@ -53,7 +55,7 @@ def measured_reorder(container: InputContainer, stream: VideoStream) -> int:
     fields = FieldPairs(stream)
     number = -1
     try:
-        packets = (packet for packet in container.demux(stream) if not repeats_a_frame(packet))
+        packets = (packet for packet in demuxed(container, stream) if not repeats_a_frame(packet))
         for packet in islice(packets, _LOOKED_AT):
             number += not fields.is_second(packet)
             packet.pts = number
@@ -68,7 +70,7 @@ def measured_lead(container: InputContainer, stream: VideoStream) -> int:
     """How many frames are shown before the first one that has a timestamp."""
     lead = 0
     try:
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             if repeats_a_frame(packet):
                 continue
             with suppress(av.error.FFmpegError):
