@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,9 @@ app = typer.Typer(
 
 app.add_typer(weights_commands, name="weights")
 
+_STILL_IN_SIGHT = 20
+"""Lines, one a video, that a person still sees when a job has ended."""
+
 Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
 
@@ -34,8 +38,18 @@ def _flag(help_text: str, metavar: str) -> typer.models.OptionInfo:
     return typer.Option(help=help_text, metavar=metavar, show_default=False)
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"facemill {version('facemill')}")
+        raise typer.Exit
+
+
 @app.callback()
-def facemill() -> None:
+def facemill(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Tell the version and end.")
+    ] = False,
+) -> None:
     """Restore the faces in archives of video, and nothing else in them."""
 
 
@@ -106,8 +120,9 @@ def restore(
         typer.echo("facemill: interrupted. Run the same command again to finish the job", err=True)
         raise typer.Exit(130) from None
     say = Console(markup=False, highlight=False, soft_wrap=True).print
-    for video, reason in sorted(outcome.failed.items()):
-        say(f"failed: {video}: {reason}")
+    if len(job.sources) > _STILL_IN_SIGHT:  # else each failure was told a moment ago
+        for video, reason in sorted(outcome.failed.items()):
+            say(f"failed: {video}: {reason}")
     told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
     say(told)
     if outcome.failed:

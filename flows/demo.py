@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 from rich.console import Console
 
 from flows.config import load_config
+from flows.progress import step
 from storage.errors import FacemillError, UsageError
 
 SIZE = (640, 360)
@@ -43,7 +44,8 @@ def run_demo(folder: Path, console: Console) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     clip, out = folder / "clip.mp4", folder / "restored"
     if not clip.exists():
-        make_clip(clip)
+        with step(console, f"making a clip of {SECONDS} s with two faces and sound"):
+            make_clip(clip)
     config = load_config(
         None, {"sources": [str(clip)], "out": str(out), "compare": True, "preset": "veryfast", "shard_seconds": 1}
     )

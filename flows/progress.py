@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -14,8 +17,21 @@ from rich.text import Text
 
 from actors.routing import Tier
 from storage.receipts import Receipt
+from storage.words import counted
 
 _LINE_EVERY_SECONDS = 10.0
+_STARTING = "workers are starting: each loads PyTorch and its models, which takes minutes on a busy machine"
+
+
+@contextmanager
+def step(console: Console, told: str) -> Iterator[None]:
+    """Say what is done in the block: while it lasts on a terminal, in a line of its own anywhere else."""
+    if console.is_terminal:
+        with console.status(told):
+            yield
+    else:
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        yield
 
 
 class JobProgress:
@@ -34,7 +50,9 @@ class JobProgress:
         self._shards_done = self._frames_done = 0
         self._tiers: Counter[str] = Counter()
         self._started = time.monotonic()
-        self._last_line = self._started
+        self._receipts = 0
+        self._ended = threading.Event()
+        self._beat = threading.Thread(target=self._tell_now_and_then, name="progress", daemon=True)
         self._bar = Progress(BarColumn(bar_width=60), TextColumn("{task.percentage:3.0f}%"))
         self._task = self._bar.add_task("frames", total=max(1, frames))
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
@@ -42,6 +60,10 @@ class JobProgress:
     def __enter__(self) -> JobProgress:
         if self._console.is_terminal:
             self._live.start()
+        else:
+            if self._shards:
+                self._say(self._doing())
+            self._beat.start()
         return self
 
     def __exit__(
@@ -50,18 +72,33 @@ class JobProgress:
         if self._console.is_terminal:
             self._live.stop()
         else:
+            self._ended.set()
+            self._beat.join()
             self._say(self.line())
 
     def receipt_in(self, receipt: Receipt, shards_done: int) -> None:
         """A receipt came in, of a shard or of a part of one; `shards_done` of this run are complete with it."""
         self._shards_done = shards_done
+        self._receipts += 1
         self._frames_done += receipt.frames
         self._tiers.update(receipt.tiers)
         self._bar.update(self._task, completed=min(self._frames, self._frames_done))
-        now = time.monotonic()
-        if not self._console.is_terminal and now - self._last_line >= _LINE_EVERY_SECONDS:
-            self._last_line = now
+
+    def _tell_now_and_then(self) -> None:
+        """Where there is no terminal: a line every few seconds, whether or not something came in."""
+        while not self._ended.wait(_LINE_EVERY_SECONDS):
             self._say(self.line())
+
+    def _doing(self) -> str:
+        """What the job waits for, in words."""
+        if self._shards_done >= self._shards:
+            return "joining the segments of the last videos"
+        if not self._receipts:
+            return f"{_STARTING}; {self._elapsed()} so far"
+        return f"{counted(self._shards - self._shards_done, 'shard')} to go"
+
+    def _elapsed(self) -> str:
+        return _clock(round(time.monotonic() - self._started))
 
     def video_done(self, name: str) -> None:
         """A video was committed."""
@@ -81,17 +118,17 @@ class JobProgress:
     def line(self) -> str:
         """Everything in one line."""
         tiers = ", ".join(f"{self._tiers[tier]} {tier}" for tier in Tier) if self._tiers else "none yet"
-        return (
+        told = (
             f"videos {self._videos_done}/{self._videos}, shards {self._shards_done}/{self._shards}, "
             f"{self._frames_done} frames at {self.frames_per_second:.1f}/s, faces in frames: {tiers}, "
             f"time left {self._time_left()}, failed {self._videos_failed}"
         )
+        return told if self._receipts or not self._shards else f"{self._doing()}. {told}"
 
     def _time_left(self) -> str:
         if not self._frames_done:
             return "unknown"
-        seconds = round(max(0, self._frames - self._frames_done) / self.frames_per_second)
-        return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        return _clock(round(max(0, self._frames - self._frames_done) / self.frames_per_second))
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))
@@ -101,9 +138,14 @@ class JobProgress:
             ("shards", f"{self._shards_done} of {self._shards}"),
             ("frames", f"{self._frames_done} at {self.frames_per_second:.1f}/s, time left {self._time_left()}"),
             ("faces", f"{faces}  (in frames)"),
+            ("now", self._doing()),
         ):
             rows.add_row(what, Text(told))
         return Group(rows, self._bar)
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 
 import ray
+from botocore.exceptions import ClientError
 from rich.console import Console
 
 from flows.cluster import ray_session
@@ -16,13 +17,14 @@ from flows.models import check_models
 from flows.pipeline import receipts, set_ray_data_context
 from flows.planning import plan_videos
 from flows.pools import plan_pools
-from flows.progress import JobProgress
+from flows.progress import JobProgress, step
 from storage.catalogue import Source
-from storage.errors import DestinationError
+from storage.errors import DestinationError, explain
 from storage.finishing import is_finished
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
 from storage.store import storage_errors_as
+from storage.words import counted
 
 
 def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
@@ -38,13 +40,32 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
         pending = _without_finished(job, outcome)
         if pending:
             with ExitStack() as session:
-                with console.status("starting Ray"):
+                with _starting(config.ray_address, console):
                     session.enter_context(ray_session(config.ray_address))
-                console.print(f"job {job.name}: {len(pending)} of {len(job.sources)} videos to do", highlight=False)
+                to_do = f"{len(pending)} of {counted(len(job.sources), 'video')} to do"
+                console.print(f"job {job.name}: {to_do}", highlight=False)
                 _run(job, pending, outcome, console)
         if pending or not tables_are_joined(job.area, job.store):
+            _clear_work(job, outcome, console)
             join_tables(job.area, job.sources, job.store)
     return job, outcome
+
+
+def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
+    """Remove what killed processes left among the working objects; what failed videos have is their next run's."""
+    try:
+        if not outcome.failed:
+            job.store.remove(job.store.list_files(job.area.work))
+        job.store.remove_empty_folders(job.area.work)
+    except (OSError, ClientError) as error:  # costs space, not the job
+        told = f"the working files in {job.area.work} could not be removed ({explain(error)})"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)
+
+
+def _starting(ray_address: str | None, console: Console) -> AbstractContextManager[object]:
+    if ray_address is None:
+        return step(console, "starting Ray on this machine")
+    return console.status(f"joining the cluster at {ray_address}")  # quick, or an error that is told in one line
 
 
 def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
@@ -66,10 +87,13 @@ def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
 def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> None:
     """Plan, leave out what is there, and drive the pools until every video is decided."""
     set_ray_data_context(job.config.shard_seconds)
-    check_models(job)
+    if any(weights.model is not None for weights in job.experts.values()):
+        with step(console, "loading the models that take an expert's place"):
+            check_models(job)
     resources = ray.cluster_resources()
     pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), job.config.pools)
-    plans, unusable = plan_videos(job, sources)
+    with step(console, f"probing {counted(len(sources), 'video')}: every packet is read once"):
+        plans, unusable = plan_videos(job, sources)
     ledger = Ledger(plans)
     for receipt in read_receipts(job.area, [plan.source for plan in plans], job.store):
         ledger.add(receipt)

@@ -190,6 +190,12 @@ class Store:
             if not is_remote(url):
                 self._remove_if_empty(Path(path).parent)
 
+    def remove_empty_folders(self, url: str) -> None:
+        """Remove, on disks, the folder `url` and those below it as far as they hold no file; S3 has no folders."""
+        if not is_remote(url):
+            for folder, _, _ in os.walk(self.filesystem(url)[1], topdown=False):
+                self._remove_if_empty(Path(folder))
+
     @staticmethod
     def _remove_if_empty(folder: Path) -> None:
         try:

@@ -1,5 +1,6 @@
 """Bad input on the command line: one line that says what, where and what to do, exit code 2, nothing started."""
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,14 @@ def test_an_empty_folder_among_good_sources_is_not_passed_over(
     (tmp_path / "empty").mkdir()
     told = refused(capsys, monkeypatch, "restore", source, tmp_path / "empty", "--out", tmp_path / "out")
     assert told.startswith(f"facemill: no video found in {tmp_path / 'empty'}")
+
+
+def test_it_tells_its_version(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["facemill", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code
+    assert capsys.readouterr().out == f"facemill {version('facemill')}\n"
 
 
 @pytest.mark.parametrize("command", ["train", "eval"])

@@ -14,11 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from actors.routing import RoutingBounds
 from flows.demo import before_and_after, make_clip
+from flows.driver import Outcome
+from flows.restore import _clear_work
 from storage.manifest import FACES_SCHEMA, SHARDS_SCHEMA, VIDEOS_SCHEMA
 from tests.conftest import S3Server
+from tests.flows.test_planning import job
 from tests.media import Audio, Clip, make_video
 from weights import DEFAULT_FIDELITY
 
@@ -118,7 +122,7 @@ def test_good_files_are_done_and_bad_ones_fail_with_their_reason(run: FinishedRu
     assert set(status) == {*RESTORED, "empty.mp4", "noise.avi", "sound.mp4"}
     for video, (state, reason) in status.items():
         assert (state == "failed") == bool(reason)
-        assert (f"failed: {video}: {reason}" in run.printed) == (state == "failed")
+        assert run.printed.count(f"failed: {video}: {reason}") == (1 if state == "failed" else 0)
 
 
 @pytest.mark.parametrize("video", RESTORED)
@@ -209,6 +213,9 @@ def test_progress_is_told_in_lines_when_nobody_watches(run: FinishedRun) -> None
         assert f"done: {video}" in run.printed
     assert "2 done, 3 failed." in run.printed
     assert "Traceback" not in run.printed
+    starting = ("starting Ray on this machine", "5 of 5 videos to do", "probing 5 videos", "workers are starting")
+    places = [run.printed.index(told) for told in starting]
+    assert places == sorted(places)
 
 
 def test_nothing_is_left_but_results_and_the_record(run: FinishedRun) -> None:
@@ -219,7 +226,8 @@ def test_nothing_is_left_but_results_and_the_record(run: FinishedRun) -> None:
         for stem, suffix in (("face", ".mp4"), ("deep/er/no faces %20 ü", ".mkv"))
         for variant in ("", ".baseline", ".compare")
     }
-    assert not [path for path in left if "/work/" in path or "partial" in path]
+    assert not [path for path in left if "partial" in path]
+    assert not list(run.out.glob("_facemill/*/work"))
 
 
 def test_the_same_command_again_redoes_nothing_that_is_done(run: FinishedRun) -> None:
@@ -229,6 +237,19 @@ def test_the_same_command_again_redoes_nothing_that_is_done(run: FinishedRun) ->
     assert "2 done, 3 failed." in again.stdout
     assert {video: (run.out / video).stat().st_mtime_ns for video in RESTORED} == before
     assert len(run.rows("videos")) == 5
+
+
+def test_working_objects_are_kept_for_failed_videos_only(tmp_path: Path) -> None:
+    """What a killed process left among them goes with the last of them."""
+    of = job(tmp_path)
+    left = Path(of.area.work, "key", ".facemill-partial-1")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half of a segment")
+    _clear_work(of, Outcome(failed={"a.mp4": "its disk was full"}), Console(quiet=True))
+    assert left.exists()
+    _clear_work(of, Outcome(done=["a.mp4"]), Console(quiet=True))
+    assert not Path(of.area.work).exists()
+    assert Path(of.area.url).exists()
 
 
 def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:

@@ -114,6 +114,18 @@ def test_removing_twice_is_no_error(place: tuple[Store, str]) -> None:
     assert store.list_files(out) == []
 
 
+def test_only_folders_without_files_are_removed(tmp_path: Path) -> None:
+    for name in ("out/work/a/b", "out/work/c", "out/done"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "out/work/c/kept").write_bytes(b"content")
+    Store().remove_empty_folders(str(tmp_path / "out" / "work"))
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["c", "done", "kept", "work"]
+    (tmp_path / "out/work/c/kept").unlink()
+    Store().remove_empty_folders(str(tmp_path / "out" / "work"))
+    Store().remove_empty_folders(str(tmp_path / "out" / "work"))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["done"]
+
+
 def test_a_local_copy_has_the_content(place: tuple[Store, str]) -> None:
     store, out = place
     store.commit_bytes(b"content", join(out, "a.bin"))
