@@ -291,7 +291,7 @@ SPECIMENS: tuple[Specimen, ...] = (
     Specimen(
         "interlaced-mpeg2.ts",
         "picture",
-        "MPEG-2 in fields, with sound beside it",
+        "MPEG-2 in fields",
         _fields("tff", vcodec="mpeg2video", flags="+ildct+ilme", g=12, bf=2, qscale=3),
         lossless=False,
     ),

@@ -33,7 +33,8 @@ def _result(specimen: Specimen) -> str:
     if specimen.outcome == "damaged":
         return f'what is there; the manifest says "{specimen.note}"'
     lost = [f"{name}: {words}" if words else name for name, words in specimen.lost.items()]
-    return "exact" + (f", but for what no result holds ({'; '.join(lost)})" if lost else "")
+    exact = "exact, moved" if specimen.moved else "exact"
+    return exact + (f", but for what no result holds ({'; '.join(lost)})" if lost else "")
 
 
 if __name__ == "__main__":
