@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
+from ray._private import ray_constants
 from ray.data import DataContext
 
 from storage.errors import UsageError
@@ -43,13 +44,13 @@ def ray_session(address: str | None) -> Iterator[None]:
     try:
         with _stderr_kept_for_failure():
             if address is None:
+                _stay_on_loopback()
                 ray.init(
                     address="local",
                     include_dashboard=False,
                     object_store_memory=_OBJECT_STORE_BYTES,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
-                    _node_ip_address="127.0.0.1",
                     _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS},
                 )
             else:
@@ -61,6 +62,17 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _stay_on_loopback() -> None:
+    """Let Ray, here and in the processes it starts, take this machine for one that is no part of a cluster.
+
+    Whoever reaches a port of Ray can run code. Ray listens on every network unless the node's address is the
+    loopback's, and turns `127.0.0.1`, where it is given, into the address that others see. What it does on desktop
+    systems is what is wanted; the switch is read when Ray is imported, so it is set there, too.
+    """
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _require_listener(address: str) -> None:

@@ -1,0 +1,61 @@
+"""Ray's session on one machine: nobody else can reach it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+
+from flows.cluster import ray_session
+from storage.errors import UsageError
+
+LISTENING = "0A"
+LOOPBACK = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
+"""127.0.0.1, the same as an IPv6 address, and ::1, as Linux prints them."""
+
+
+def descendants(root: int) -> Iterator[int]:
+    """Processes that a process started, and those they started; itself first."""
+    yield root
+    for task in Path(f"/proc/{root}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            yield from descendants(int(child))
+
+
+def listening_addresses() -> dict[str, str]:
+    """socket inode -> address, of every TCP socket that listens on this machine."""
+    lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()]
+    return {fields[9]: fields[1].partition(":")[0] for fields in lines if fields[3] == LISTENING}
+
+
+def sockets_of(process: int) -> set[str]:
+    """Inodes of the sockets that a process holds."""
+    inodes = set()
+    for descriptor in Path(f"/proc/{process}/fd").iterdir():
+        try:
+            target = str(descriptor.readlink())
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if target.startswith("socket:["):
+            inodes.add(target[8:-1])
+    return inodes
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are read from Linux's /proc")
+def test_no_port_of_a_local_session_can_be_reached_from_another_machine() -> None:
+    with ray_session(None):
+        ray.get(ray.remote(listening_addresses).remote())  # so that there is a worker, too
+        processes = list(descendants(os.getpid()))
+        addresses = listening_addresses()
+        held = {addresses[inode] for process in processes for inode in sockets_of(process) if inode in addresses}
+    assert len(processes) > 3
+    assert held
+    assert held <= set(LOOPBACK)
+
+
+def test_an_address_where_nothing_answers_is_refused() -> None:
+    with pytest.raises(UsageError, match="no Ray cluster answers there"), ray_session("127.0.0.1:9"):
+        pass
