@@ -87,8 +87,8 @@ def finish_video(order: FinishingOrder, store: Store) -> list[str]:
     source = order.shard.source
     row = read_video_row(order.area, source, store)
     if row is None or not _is_done(row, order.out, store):
-        reports = {variant: _assemble(order, variant, store) for variant in order.variants}
-        row = _commit_rows(order, reports["restored"], store)
+        written = {variant: _assemble(order, variant, store) for variant in order.variants}
+        row = _commit_rows(order, *written["restored"], store)
     return [*row["damage"], *_remove_working_objects(order.area, source, store)]
 
 
@@ -120,7 +120,8 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
     return []
 
 
-def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> AssemblyReport:
+def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[AssemblyReport, str]:
+    """Write one of the order's videos; returns what was joined, and the file's SHA-256 in hex."""
     url = order.shard.source.url
     filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts_with_frames]
     with ExitStack() as open_files:
@@ -135,7 +136,7 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> Assembly
         _require_all_frames(order.receipts, report)
         _require_none_lost_between_shards(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
-        return report
+        return report, file_sha256(target)
 
 
 def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> None:
@@ -193,7 +194,7 @@ def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
     return receipt.range.start, receipt.range.end
 
 
-def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) -> dict[str, Any]:
+def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, store: Store) -> dict[str, Any]:
     """Commit the video's rows of the three tables, `videos` last; returns that one."""
     source = order.shard.source
     parts = (store.read_bytes(order.area.faces(order.shard.part(*_ends(receipt)))) for receipt in order.receipts)
@@ -203,6 +204,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, store: Store) ->
         {
             "output": output_path(order.choice, "restored"),
             "output_size": store.identity(join(order.out, output_path(order.choice, "restored"))).size,
+            "sha256": sha256,
             "container": order.choice.muxer,
             "container_reason": order.choice.reason,
             "codec": order.codec,

@@ -37,6 +37,7 @@ VIDEOS_SCHEMA = pa.schema(
         ("reason", pa.string()),  # why it failed; empty when done
         ("output", pa.string()),  # path of the result relative to DST
         ("output_size", pa.int64()),  # bytes
+        ("sha256", pa.string()),  # of the result's file
         ("container", pa.string()),  # FFmpeg muxer of the result
         ("container_reason", pa.string()),  # why it is not the source's; empty when it is
         ("codec", pa.string()),
@@ -232,9 +233,14 @@ def _tables_of_parts(area: WorkArea, sources: Sequence[Source], name: str, store
         try:
             with store.local_copy(area.parts(source, name)) as path:
                 for batch in pq.ParquetFile(path).iter_batches(_ROW_GROUP_ROWS):
-                    yield pa.Table.from_batches([batch], schema=_SCHEMAS[name])
+                    yield _with_every_column(pa.Table.from_batches([batch]), _SCHEMAS[name])
         except FileNotFoundError:
             continue  # a video that failed before its shards were made has a row in `videos` only
+
+
+def _with_every_column(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The table with nulls in the columns that it lacks, as one that an earlier facemill wrote may."""
+    return pa.concat_tables([schema.empty_table(), table], promote_options="default")
 
 
 def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_the_record_says_what_was_verified(order: FinishingOrder) -> None:
     assert "picture: decodes from start to end: 30 packets gave 30 frames" in row["verified"]
     assert any(line.startswith("stream 1 (audio, aac): packets: ") for line in row["verified"])
     assert row["allowed"] == []
+
+
+def test_the_record_has_the_hash_of_the_file_that_was_verified(order: FinishingOrder) -> None:
+    finish_video(order, STORE)
+    (path,) = (Path(order.area.url) / "parts" / "videos").iterdir()
+    (row,) = pq.read_table(path).to_pylist()
+    assert row["sha256"] == hashlib.sha256((Path(order.out) / "a.mp4").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("kept_bytes", [None, 1000], ids=["lost", "cut short"])

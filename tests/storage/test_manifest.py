@@ -171,3 +171,16 @@ def test_parts_of_all_videos_join_into_tables(area: WorkArea) -> None:
         assert table.schema.equals(schema)
         assert table.num_rows == rows
     assert pq.read_table(area.table("videos"))["status"].to_pylist() == ["done", "done", "failed"]
+
+
+def test_a_part_that_lacks_a_column_joins_with_nulls(area: WorkArea) -> None:
+    """A job may be finished by a later facemill than it was begun with."""
+    source = Source("/in/a.mp4", "a.mp4", FileIdentity(1, "1"))
+    commit_part(area, source, "videos", [failed_video_row(source, "it is empty")], Store())
+    part = area.parts(source, "videos")
+    pq.write_table(pq.read_table(part).drop_columns(["sha256", "verified"]), part)
+    join_tables(area, [source], Store())
+    table = pq.read_table(area.table("videos"))
+    assert table.schema.equals(VIDEOS_SCHEMA)
+    assert table["reason"].to_pylist() == ["it is empty"]
+    assert table["sha256"].to_pylist() == [None]
