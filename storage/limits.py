@@ -46,7 +46,8 @@ def bound_decoders(container: InputContainer) -> None:
     """Let the decoders of a container that was just opened refuse frames above `MAX_PIXELS`, wherever they come."""
     for stream in container.streams.video:
         context = stream.codec_context
-        context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
+        if context is not None:  # else FFmpeg does not know the codec, and nothing is decoded
+            context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
 
 
 def require_modest(container: InputContainer, name: str) -> None:
@@ -58,7 +59,8 @@ def require_modest(container: InputContainer, name: str) -> None:
     if len(container.streams) > MAX_STREAMS:
         raise SourceError(f"{name}: has {len(container.streams)} streams, more than the {MAX_STREAMS} that are taken")
     for stream in container.streams.video:
-        width, height = stream.codec_context.width, stream.codec_context.height
+        context = stream.codec_context
+        width, height = (0, 0) if context is None else (context.width, context.height)
         if width * height > MAX_PIXELS:
             raise SourceError(
                 f"{name}: has frames of {width}x{height}, more than the {MAX_PIXELS / 1e6:.0f} million pixels that are "

@@ -144,14 +144,17 @@ def _start_of(source: str | IO[bytes] | RawIOBase) -> bytes:
 
 
 def main_video_stream(container: InputContainer, *, name: str) -> VideoStream:
-    """The video stream that is restored: the first that is not a cover picture.
+    """The video stream that is restored: the first that is not a cover picture, and of a codec that FFmpeg knows.
 
     Raises:
         SourceError: there is none.
     """
-    for stream in container.streams.video:
-        if not stream.disposition & av.stream.Disposition.attached_pic:
+    videos = [each for each in container.streams.video if not each.disposition & av.stream.Disposition.attached_pic]
+    for stream in videos:
+        if stream.codec_context is not None:
             return stream
+    if videos:
+        raise SourceError(f"{name}: FFmpeg does not know the codec of its video. Convert it with what wrote it first")
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no stream at all"
     raise SourceError(f"{name}: no video stream (it has {kinds}). Leave it out of the sources")
 

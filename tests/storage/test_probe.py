@@ -14,7 +14,7 @@ from storage.errors import SourceError
 from storage.probe import probe_video
 from storage.reader import read_frames
 from storage.store import Store
-from tests.media import Audio, Clip, make_video, piped, shards_of, with_aspect
+from tests.media import Audio, Clip, make_video, piped, shards_of, whole, with_aspect
 
 RAW = {
     "a.mjpeg": Clip(frames=100, codec="mjpeg", pix_fmt="yuvj420p"),
@@ -131,3 +131,29 @@ def test_a_wrong_suffix_does_not_matter(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mkv")
     path.rename(tmp_path / "a.mp4")
     assert probe_video(str(tmp_path / "a.mp4"), Store()).container == "matroska,webm"
+
+
+def _with_unknown_codec(path: Path, tags: slice) -> Path:
+    """An FLV of which some video tags claim a codec that FFmpeg does not know."""
+    content = bytearray(make_video(path, Clip(frames=30, codec="flv")).read_bytes())
+    at, videos = 13, []
+    while at < len(content):
+        if content[at] == 9:
+            videos.append(at)
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    for tag in videos[tags]:
+        content[tag + 11] = content[tag + 11] & 0xF0 | 11
+    path.write_bytes(content)
+    return path
+
+
+def test_a_second_picture_of_an_unknown_codec_does_not_keep_the_first_from_being_read(tmp_path: Path) -> None:
+    path = _with_unknown_codec(tmp_path / "a.flv", slice(12, 13))
+    assert [other.codec for other in probe_video(str(path), Store()).other_streams] == [""]
+    assert len(list(read_frames(whole(path), Store()))) == 29
+
+
+def test_a_picture_of_an_unknown_codec_is_refused_by_name(tmp_path: Path) -> None:
+    path = _with_unknown_codec(tmp_path / "a.flv", slice(None))
+    with pytest.raises(SourceError, match=r"a\.flv: FFmpeg does not know the codec of its video"):
+        probe_video(str(path), Store())
