@@ -184,6 +184,14 @@ def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Run
             assert is_part_of(found.digests, source.digests)
 
 
+@pytest.mark.outcome("damaged")
+def test_what_a_damaged_file_lost_is_counted_the_same_at_every_shard_length(runs: Runs, specimen: Specimen) -> None:
+    columns = ("corrupt_packets", "concealed_frames", "frames_not_decoded")
+    one, *others = ({name: runs.rows(seconds)[specimen.name][name] for name in columns} for seconds in SHARD_SECONDS)
+    assert others == [one] * len(others)
+    assert one == {**one, **specimen.counts}
+
+
 @pytest.mark.outcome("refused")
 def test_what_cannot_be_used_fails_alone_and_with_its_reason(runs: Runs, specimen: Specimen) -> None:
     for seconds in SHARD_SECONDS:

@@ -90,6 +90,7 @@ def decoded_frames(path: Path) -> list[VideoFrame]:
     with av.open(str(path), metadata_errors="replace") as container:
         stream = main_video(container)
         stream.codec_context.flags |= Flags.unaligned  # else a cropped left edge is rounded
+        stream.codec_context.thread_count = 1  # with more, damage costs other frames of AV1 and VP9 each time
         try:
             for packet in container.demux(stream):
                 if packet.size == 0 and packet.dts is not None:

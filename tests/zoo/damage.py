@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import av
@@ -55,25 +55,19 @@ def _zeros_in(make: Callable[[Path], object], size: int) -> Callable[[Path], Non
     return write_zeros
 
 
-def _without_packets(numbers: frozenset[int]) -> Callable[[Path], None]:
-    """A Matroska of motion JPEG in which the packets of these numbers are noise that no decoder takes."""
+def _without_packets(numbers: Sequence[int], codec: str, pix_fmt: str = "yuv420p") -> Callable[[Path], None]:
+    """Matroska in which the video's packets of these numbers are noise."""
 
     def write_broken(path: Path) -> None:
-        good = path.with_name(f"good-{path.name}")
-        make_video(good, Clip(frames=50, codec="mjpeg", pix_fmt="yuvj420p"))
-        with av.open(str(good)) as container, av.open(str(path), "w") as out:
-            stream = out.add_stream_from_template(container.streams.video[0])
-            for number, packet in enumerate(container.demux(video=0)):
-                if packet.size == 0:
-                    continue
-                if number in numbers:
-                    broken = av.Packet(b"\xff" * packet.size)
-                    broken.pts, broken.dts, broken.time_base = packet.pts, packet.dts, packet.time_base
-                    broken.is_keyframe = packet.is_keyframe
-                    packet = broken
-                packet.stream = stream
-                out.mux_one(packet)
-        good.unlink()
+        make_video(path, Clip(frames=50, codec=codec, pix_fmt=pix_fmt))
+        with av.open(str(path)) as container:
+            packets = [(packet.pos or 0, bytes(packet)) for packet in container.demux(video=0) if packet.size]
+        content, chance = bytearray(path.read_bytes()), random.Random(1)
+        for number in numbers:
+            block, packet = packets[number]
+            at = content.index(packet, block)
+            content[at : at + len(packet)] = b"\xff" + chance.randbytes(len(packet) - 1)
+        path.write_bytes(bytes(content))
 
     return write_broken
 
@@ -183,9 +177,27 @@ SPECIMENS: tuple[Specimen, ...] = (
         "lost frames.mkv",
         "damage",
         "three packets that no decoder takes",
-        _without_packets(frozenset((12, 13, 30))),
+        _without_packets((12, 13, 30), "mjpeg", "yuvj420p"),
         "damaged",
         "3 video packets of the source gave no frame",
+        counts={"corrupt_packets": 3, "concealed_frames": 0, "frames_not_decoded": 3},
+    ),
+    Specimen(
+        "damaged vp9.webm",
+        "damage",
+        "VP9 in which three packets are noise",
+        _without_packets((12, 13, 30), "libvpx-vp9"),
+        "damaged",
+        "3 video packets of the source gave no frame",
+        counts={"corrupt_packets": 3, "concealed_frames": 0, "frames_not_decoded": 3},
+    ),
+    Specimen(
+        "damaged av1.mkv",
+        "damage",
+        "AV1 in which three packets are noise",
+        _without_packets((12, 13, 30), "libsvtav1"),
+        "damaged",
+        "gave no frame",
     ),
     Specimen(
         "two sizes.ts",
@@ -194,6 +206,7 @@ SPECIMENS: tuple[Specimen, ...] = (
         _of_two_sizes,
         "damaged",
         "it changes to 128x96",
+        counts={"corrupt_packets": 0, "concealed_frames": 0, "frames_not_decoded": 0},
     ),
     Specimen(
         "broken index.avi",

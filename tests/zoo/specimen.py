@@ -34,6 +34,8 @@ class Specimen:
     refused: the file fails with its reason."""
     note: str = ""
     """For damaged and refused: a part of what the manifest says."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """For damaged: what columns of the manifest hold, as far as that is known from how the file is made."""
     times: Callable[[Path], Sequence[Fraction]] | None = None
     """Seconds of every frame of the result, where a plain decoder's timestamps of the file are not the truth."""
     lost: Mapping[str, str] = field(default_factory=dict)

@@ -222,6 +222,7 @@ SPECIMENS: tuple[Specimen, ...] = (
         lambda path: unsorted_subtitles(path),
         "damaged",
         "the time of 1 packet was before that of the one before",
+        counts={"corrupt_packets": 0, "concealed_frames": 0, "frames_not_decoded": 0},
     ),
     Specimen(
         "mov-text.mp4", "streams", "3GPP timed text", _with_text("mov_text", **{"metadata:s:s:0": "language=deu"})

@@ -59,6 +59,21 @@ def _every_tenth_twice_times(path: Path) -> Sequence[Fraction]:
     return [(40 * number - 39 * (number % 10 == 5)) * MS for number in range(60)]
 
 
+def _of_no_duration(path: Path) -> None:
+    """MP4 in which frame 20 is shown for no time: two frames have one timestamp."""
+    make_video(path, Clip(pts=[*range(21), *range(23, 62)], rate=Fraction(25), gop=12))
+    content = bytearray(path.read_bytes())
+    entries = content.index(b"stts") + 12  # pairs of a number of frames and their duration
+    count, duration = (int.from_bytes(content[at : at + 4], "big") for at in (entries + 8, entries + 12))
+    assert (count, duration) == (1, 3 * 512)
+    content[entries + 12 : entries + 16] = bytes(4)
+    path.write_bytes(bytes(content))
+
+
+def _of_no_duration_times(path: Path) -> Sequence[Fraction]:
+    return [Fraction(512 * (number - (number > 20)) + (number == 21), 12800) for number in range(60)]
+
+
 def _flv_with_clock(path: Path, clock: Callable[[int], int], frames: int = 60) -> None:
     """An FLV whose video tags carry other times: `clock` is told the true one, in milliseconds."""
     make_video(path, Clip(frames=frames, gop=5))
@@ -284,6 +299,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "every tenth frame has the timestamp of the one before",
         _every_tenth_twice,
         times=_every_tenth_twice_times,
+    ),
+    Specimen(
+        "no duration.mp4",
+        "timing",
+        "a frame that is shown for no time: the next one has its timestamp",
+        _of_no_duration,
+        times=_of_no_duration_times,
     ),
     Specimen(
         "wrong stamps.flv",
