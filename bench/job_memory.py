@@ -1,6 +1,6 @@
 """Peak memory of a whole job over one long video, at one length and at a multiple of it.
 
-The video is `bench.memory`'s: 32x24 pixels at 25 fps with sound. Once a second the memory of the command and of every
+The video is `bench.memory`'s: 32x24 pixels at 25 fps with sound. Every two seconds the memory of the command and of every
 process it started is read, each shared page counted once among those that share it (PSS).
 
     python -m bench.job_memory [--hours 0.15] [--times 10] [--container mkv]
@@ -23,6 +23,7 @@ from rich.table import Table
 
 from bench.memory import PIECE_SECONDS, make_long_source
 
+_PAUSE_SECONDS = 2
 _TOTAL = "all together"
 _DRIVER = "the command itself"
 
@@ -59,7 +60,7 @@ def _job(folder: Path, container: str, pieces: int) -> tuple[dict[str, float], f
         now = _memory_of_tree(job.pid)
         now[_TOTAL] = sum(now.values())
         peaks = {role: max(peaks.get(role, 0), now.get(role, 0)) for role in peaks.keys() | now.keys()}
-        time.sleep(1)
+        time.sleep(_PAUSE_SECONDS)
     if job.returncode:
         raise SystemExit(f"the job ended with {job.returncode}")
     source.unlink()
