@@ -1,7 +1,7 @@
 """Peak memory of a whole job over one long video, at one length and at a multiple of it.
 
-The video is `bench.memory`'s: 32x24 pixels at 25 fps with sound. Every two seconds the memory of the command and of every
-process it started is read, each shared page counted once among those that share it (PSS).
+The video is `bench.memory`'s: 32x24 pixels at 25 fps with sound. Every two seconds the memory of the command and of
+every process it started is read, each shared page counted once among those that share it (PSS).
 
     python -m bench.job_memory [--hours 0.15] [--times 10] [--container mkv]
 """

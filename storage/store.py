@@ -22,6 +22,13 @@ from storage.errors import DestinationError, FacemillError, SourceError, UsageEr
 READ_BLOCK_BYTES = 4 << 20
 """Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
 
+ATTEMPTS = 8
+"""At a request that S3 does not answer, or with 5xx or SlowDown, each after a longer pause: two minutes in all."""
+
+CONNECT_TIMEOUT_SECONDS = 10
+READ_TIMEOUT_SECONDS = 60
+"""Without a byte from the server; then the request is made again."""
+
 _PARTIAL_MARK = ".facemill-partial-"
 
 
@@ -80,7 +87,15 @@ class Store:
             return fsspec.filesystem("file"), absolute(url)
         if not url.startswith(_S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
-        options: dict[str, Any] = {"use_listings_cache": False, "default_block_size": READ_BLOCK_BYTES}
+        options: dict[str, Any] = {
+            "use_listings_cache": False,
+            "default_block_size": READ_BLOCK_BYTES,
+            "config_kwargs": {
+                "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
+                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                "read_timeout": READ_TIMEOUT_SECONDS,
+            },
+        }
         if self.s3_endpoint:
             options["endpoint_url"] = self.s3_endpoint
         filesystem = fsspec.filesystem("s3", **options)
