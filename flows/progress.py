@@ -20,7 +20,6 @@ from storage.receipts import Receipt
 from storage.words import counted
 
 _LINE_EVERY_SECONDS = 10.0
-_STARTING = "workers are starting: each loads PyTorch and its models, which takes minutes on a busy machine"
 
 
 @contextmanager
@@ -87,18 +86,19 @@ class JobProgress:
     def _tell_now_and_then(self) -> None:
         """Where there is no terminal: a line every few seconds, whether or not something came in."""
         while not self._ended.wait(_LINE_EVERY_SECONDS):
-            self._say(self.line())
+            self._say(self.line() if self._receipts or not self._shards else self._doing())
 
     def _doing(self) -> str:
         """What the job waits for, in words."""
         if self._shards_done >= self._shards:
             return "joining the segments of the last videos"
         if not self._receipts:
-            return f"{_STARTING}; {self._elapsed()} so far"
+            waited = _clock(round(time.monotonic() - self._started))
+            return (
+                f"waiting for the first of {counted(self._shards, 'shard')}, {waited} so far: the workers load PyTorch "
+                "and their models, then begin; minutes on a busy machine"
+            )
         return f"{counted(self._shards - self._shards_done, 'shard')} to go"
-
-    def _elapsed(self) -> str:
-        return _clock(round(time.monotonic() - self._started))
 
     def video_done(self, name: str) -> None:
         """A video was committed."""
@@ -118,12 +118,11 @@ class JobProgress:
     def line(self) -> str:
         """Everything in one line."""
         tiers = ", ".join(f"{self._tiers[tier]} {tier}" for tier in Tier) if self._tiers else "none yet"
-        told = (
+        return (
             f"videos {self._videos_done}/{self._videos}, shards {self._shards_done}/{self._shards}, "
             f"{self._frames_done} frames at {self.frames_per_second:.1f}/s, faces in frames: {tiers}, "
             f"time left {self._time_left()}, failed {self._videos_failed}"
         )
-        return told if self._receipts or not self._shards else f"{self._doing()}. {told}"
 
     def _time_left(self) -> str:
         if not self._frames_done:

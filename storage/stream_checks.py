@@ -36,8 +36,8 @@ def compare_stream(
         yield plain(
             before.name,
             "samples to skip at start and end",
-            before.skipped_samples,
-            after.skipped_samples,
+            "{} and {}".format(*before.skipped_samples),
+            "{} and {}".format(*after.skipped_samples),
             "fault" if same_container else "loss",
         )
     yield from compare_description(before.name, before, after, same_container=same_container)

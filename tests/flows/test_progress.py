@@ -25,7 +25,7 @@ def told(*, terminal: bool) -> str:
 
 def test_a_log_gets_whole_lines_without_control_codes() -> None:
     lines = told(terminal=False).splitlines()
-    assert lines[0].startswith("workers are starting: ")
+    assert lines[0].startswith("waiting for the first of 4 shards, 0:00:00 so far: ")
     assert lines[1] == "done: a.mp4 -> a.mp4"
     assert lines[2] == "failed: b[1].mp4: it is empty"
     assert lines[3].startswith("videos 2/3, shards 1/4, 50 frames at ")
@@ -47,11 +47,11 @@ def test_a_log_is_not_silent_while_nothing_comes_in(monkeypatch: pytest.MonkeyPa
     console = Console(file=io.StringIO(), width=400)
     assert isinstance(console.file, io.StringIO)
     with JobProgress(console, videos=1, shards=2, frames=50, done_before=0) as running:
-        _wait_for(console.file, "workers are starting: ", times=3)
+        _wait_for(console.file, "waiting for the first of ", times=3)
         running.receipt_in(Receipt("key", PtsRange(None, None), frames=25), shards_done=1)
         told = console.file.getvalue().count("\n")
         _wait_for(console.file, "shards 1/2, 25 frames", times=2)
-    assert "workers are starting" not in "".join(console.file.getvalue().splitlines()[told + 1 :])
+    assert "waiting for the first" not in "".join(console.file.getvalue().splitlines()[told + 1 :])
 
 
 def _wait_for(printed: io.StringIO, words: str, times: int) -> None:

@@ -213,7 +213,12 @@ def test_progress_is_told_in_lines_when_nobody_watches(run: FinishedRun) -> None
         assert f"done: {video}" in run.printed
     assert "2 done, 3 failed." in run.printed
     assert "Traceback" not in run.printed
-    starting = ("starting Ray on this machine", "5 of 5 videos to do", "probing 5 videos", "workers are starting")
+    starting = (
+        "starting Ray on this machine",
+        "5 of 5 videos to do",
+        "probing 5 videos",
+        "waiting for the first of 2 shards",
+    )
     places = [run.printed.index(told) for told in starting]
     assert places == sorted(places)
 
