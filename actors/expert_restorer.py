@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from actors.deadline import PART_SECONDS, each_within
 from actors.geometry import Landmarks, Placement, rotate_landmarks
 from actors.routing import Decision
 from actors.work import FaceInFrame, ShardWork, from_table, to_table
@@ -31,16 +32,20 @@ class ExpertRestorer:
         *,
         device: str = "cpu",
         threads: int = 1,
+        part_seconds: float = PART_SECONDS,
     ) -> None:
         # In the actor only: the driver need not wait for torch.
         import torch
 
         torch.set_num_threads(threads)
         self._routed_here = expert
-        self._size = size
+        self._size, self._part_seconds = size, part_seconds
         self._expert = loaded_expert(expert, weights, device=device)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        return each_within(self._part_seconds, self._rows(table))
+
+    def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
             try:
                 yield to_table([self.restore(work)])

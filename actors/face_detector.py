@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from actors.colour import frame_to_rgb
+from actors.deadline import PART_SECONDS, each_within
 from actors.detection import DetectionSettings, MtcnnDetector
 from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
@@ -41,16 +42,20 @@ class FaceDetector:
         *,
         device: str = "cpu",
         threads: int = 1,
+        part_seconds: float = PART_SECONDS,
     ) -> None:
         import torch  # in the actor only: see actors/detection.py
 
         torch.set_num_threads(threads)
         self._store, self._settings, self._bounds, self._size = store, detection, routing, size
         self._experts = experts
-        self._threads = threads
+        self._threads, self._part_seconds = threads, part_seconds
         self._detector = MtcnnDetector(detection, device=device)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        return each_within(self._part_seconds, self._rows(table))
+
+    def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
             try:
                 for part in self.detect(work.shard):

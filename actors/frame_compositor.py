@@ -17,6 +17,7 @@ from actors.background import upscale
 from actors.blending import blend_patch
 from actors.colour import plane_views, rgb_to_planes
 from actors.comparison import compared_picture, side_by_side
+from actors.deadline import PART_SECONDS, each_within
 from actors.fields import moments_of, weave
 from actors.geometry import Placement, Rect
 from actors.work import FaceInFrame, ShardWork, from_table
@@ -46,13 +47,17 @@ class FrameCompositor:
         variants: Sequence[Variant],
         *,
         threads: int = 1,
+        part_seconds: float = PART_SECONDS,
     ) -> None:
         cv2.setNumThreads(threads)
         self._store, self._area, self._size, self._encode = store, area, size, encode
         self._variants = tuple(variants)
-        self._threads = threads
+        self._threads, self._part_seconds = threads, part_seconds
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        return each_within(self._part_seconds, self._rows(table))
+
+    def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
             yield pa.table({"receipt": [self._receipt(work).to_json()]}, schema=RECEIPT_SCHEMA)
 

@@ -103,6 +103,9 @@ def restore(
     experts_f: Annotated[str | None, _flag("Size of the ExpertF pool.", "N")] = None,
     experts_t: Annotated[str | None, _flag("Size of the ExpertT pool.", "N")] = None,
     compositors: Annotated[str | None, _flag("Size of the FrameCompositor pool.", "N")] = None,
+    shard_timeout: Annotated[
+        str | None, _flag("Seconds until a worker that hangs on a shard is ended. Default 600 a second of it.", "S")
+    ] = None,
     s3_endpoint: Annotated[str | None, _flag("URL of an S3-compatible server.", "URL")] = None,
 ) -> None:
     """Restore videos: every frame, timestamp, sound track and tag where it was, the faces clearer.

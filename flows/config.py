@@ -29,6 +29,10 @@ _PIXELS_VERSION = 2
 _SIZE_ALLOWED = f"write WxH in pixels, {MIN_FRAME_SIDE} to {MAX_FRAME_SIDE} a side, such as 1920x1080"
 
 
+_SHORTEST_TIMEOUT = 1800
+_TIMEOUT_PER_SHARD_SECOND = 600
+
+
 class PoolSettings(BaseModel):
     """Actors in each pool; what is not set follows from the cluster."""
 
@@ -40,6 +44,12 @@ class PoolSettings(BaseModel):
     compositors: int | None = Field(None, ge=1, le=10000)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where detectors and experts run; `auto` takes GPUs when the cluster has them."""
+    shard_timeout: float | None = Field(None, ge=1, le=1_000_000)
+    """Seconds after which a worker that has not done its part of a shard is ended and the shard tried again."""
+
+    def seconds_for(self, shard_seconds: float) -> float:
+        """`shard_timeout`, or what the slowest plausible shard takes: ten minutes of one core for a second of crowd."""
+        return self.shard_timeout or max(_SHORTEST_TIMEOUT, _TIMEOUT_PER_SHARD_SECOND * shard_seconds)
 
 
 class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, PoolSettings):

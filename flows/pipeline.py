@@ -27,19 +27,18 @@ from storage.shards import Shard
 _RETRIES = 3
 """Repetitions of a shard whose actor died, before the shard is given up; the actor itself is always restarted."""
 
-_NO_PROGRESS_FLOOR_SECONDS = 1800
-_NO_PROGRESS_PER_SHARD_SECOND = 600
-"""The slowest plausible shard: ten minutes of work for a second of crowded video on one core."""
 
+def set_ray_data_context(shard_timeout: float) -> None:
+    """Ray Data's settings for a job, in place before its first execution.
 
-def set_ray_data_context(shard_seconds: float) -> None:
-    """Ray Data's settings for a job, in place before its first execution."""
+    Args:
+        shard_timeout: seconds after which a worker that has not done a shard is ended.
+    """
     context = DataContext.get_current()
     # A row that kills its worker every time is missing afterwards, which the ledger notices; it does not end the job.
     context.max_errored_blocks = -1
-    context.execution_no_progress_timeout_s = max(
-        _NO_PROGRESS_FLOOR_SECONDS, _NO_PROGRESS_PER_SHARD_SECOND * shard_seconds
-    )
+    # The last resort: every worker of a shard that hangs is ended before.
+    context.execution_no_progress_timeout_s = (_RETRIES + 2) * shard_timeout
     # One row a block: rows of one task would be merged up to this many bytes, and moved and lost together.
     context.target_max_block_size = 1
 
@@ -66,7 +65,7 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     """
     config, size, experts = job.config, job.config.output_size, job.config.active_experts
     rows: Dataset = ray.data.from_arrow([to_table([ShardWork(shard)]) for shard in shards])
-    add = partial(_through, most=len(shards))
+    add = partial(_through, most=len(shards), part_seconds=config.pools.seconds_for(config.shard_seconds))
     detector = (job.store, config.detection, config.routing, size, experts)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):
@@ -77,10 +76,17 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
 
 
 def _through(
-    rows: Dataset, stage: type, pool: Pool, arguments: tuple[Any, ...], *, most: int, on_device: bool
+    rows: Dataset,
+    stage: type,
+    pool: Pool,
+    arguments: tuple[Any, ...],
+    *,
+    most: int,
+    part_seconds: float,
+    on_device: bool,
 ) -> Dataset:
     """Add a stage run by `pool`, of no more actors than the `most` rows there are to begin with."""
-    keywords: dict[str, Any] = {"threads": pool.threads}
+    keywords: dict[str, Any] = {"threads": pool.threads, "part_seconds": part_seconds}
     if on_device:
         keywords["device"] = pool.device
     with warnings.catch_warnings():

@@ -1,13 +1,19 @@
 """What the job relies on Ray Data for, held against the Ray that is installed."""
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pytest
 import ray.data
 
+from actors.deadline import each_within
+from flows import pipeline
 from flows.cluster import ray_session
 from flows.pipeline import set_ray_data_context
+from flows.pools import Pool
 
 ROW_BYTES = 1_000_000
 
@@ -15,7 +21,7 @@ ROW_BYTES = 1_000_000
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     with ray_session(None):
-        set_ray_data_context(shard_seconds=4)
+        set_ray_data_context(shard_timeout=60)
         yield
 
 
@@ -43,3 +49,28 @@ def test_every_part_of_a_shard_is_a_block_of_its_own() -> None:
 def test_a_row_that_is_lost_costs_itself_only() -> None:
     left = rows_of(3).map_batches(killed_by_one_row, batch_size=1, batch_format="pyarrow", num_cpus=0.1)
     assert sorted(row["row"] for row in left.iter_rows()) == [0, 2]
+
+
+class Stage:
+    """As the stages of a job are, but that row 1 ends, or holds up, the process that works on it, every time."""
+
+    def __init__(self, fault: str, *, threads: int, part_seconds: float) -> None:
+        self.fault, self.part_seconds = fault, part_seconds
+
+    def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
+        return each_within(self.part_seconds, self.rows(table))
+
+    def rows(self, table: pa.Table) -> Iterator[pa.Table]:
+        if table["row"][0].as_py() == 1:
+            if self.fault == "hangs":
+                time.sleep(600)
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield table
+
+
+@pytest.mark.parametrize("fault", ["hangs", "crashes"])
+def test_a_shard_that_ends_its_worker_every_time_costs_itself_only(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "_RETRIES", 1)
+    pool = Pool(size=1, num_cpus=0.1, num_gpus=0, threads=1)
+    done = pipeline._through(rows_of(3), Stage, pool, (fault,), most=3, part_seconds=1.0, on_device=False)
+    assert sorted(row["row"] for row in done.iter_rows()) == [0, 2]
