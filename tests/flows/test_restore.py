@@ -217,7 +217,7 @@ def test_progress_is_told_in_lines_when_nobody_watches(run: FinishedRun) -> None
         "starting Ray on this machine",
         "5 of 5 videos to do",
         "probing 5 videos",
-        "waiting for the first of 2 shards",
+        "waiting for the first of ",
     )
     places = [run.printed.index(told) for told in starting]
     assert places == sorted(places)

@@ -384,6 +384,7 @@ def test_a_source_that_cannot_be_read_costs_no_other_its_verdict(  # type: ignor
         shutil.copy(file, folder / "b.mp4")
         (folder / "a.mp4").write_bytes(b"no video")
     (source / "c.mp4").symlink_to("gone")
+    shutil.copy(pair[1], out / "c.mp4")
     code, told = verified(capsys, monkeypatch, source, out)
     assert code == 1
     assert {video["video"]: video["outcome"] for video in told["videos"]} == {
