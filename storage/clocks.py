@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 from av.container import InputContainer
@@ -17,6 +19,9 @@ _RESET_SECONDS = 1
 
 _NEVER = -(1 << 63)
 """Before every time."""
+
+_WAITED_FOR = 32
+"""Packets that may come between a frame's and the last of those shown before it: 16 frames, of two fields each."""
 
 _CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
 """Ticks after which a container's clock starts again at 0."""
@@ -61,6 +66,9 @@ class OutlierFilter:
 
     A packet is an outlier when the clock jumps at it, and the next one goes on from the packet before it as if it were
     not there. A clock that stays where it jumped to was set anew, or stood still.
+
+    Where the clock runs on, a pts alone is wrong when it is far from the packet's dts, and from the pts of all the
+    packets of which one would be near it: no codec lets a frame wait for so many. No packet before it decides that.
     """
 
     def __init__(self, container: str, stream: VideoStream) -> None:
@@ -75,11 +83,45 @@ class OutlierFilter:
         """Outliers among the packets so far."""
 
     def applied(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """The packets, of one stream or of all, in their order; from a jump on they are held until the next one tells.
+        """The packets, of one stream or of all, in their order; some are held until those after them tell.
 
         Raises:
             FFmpegError: as drawing `packets` does, when those that were held are out.
         """
+        waiting: deque[Packet] = deque()
+        timed: deque[Packet] = deque()  # those of them that are the video's and have both times
+        try:
+            for packet in self._with_wrong_clocks_judged(packets):
+                waiting.append(packet)
+                if packet.stream_index == self._index and packet.pts is not None and packet.dts is not None:
+                    timed.append(packet)
+                if len(timed) > _WAITED_FOR:
+                    self._judge_pts(timed)
+                    judged = timed.popleft()
+                    while waiting[0] is not judged:
+                        yield waiting.popleft()
+                    yield waiting.popleft()
+        except av.error.FFmpegError:
+            yield from waiting
+            raise
+        yield from waiting
+
+    def _judge_pts(self, timed: Sequence[Packet]) -> None:
+        """Whether the pts of the first packet is an outlier, by the packets after it."""
+        first, *others = timed
+        assert first.pts is not None
+        assert first.dts is not None
+        far = self._clock.reset_ticks
+        if abs(first.pts - first.dts) <= far:
+            return
+        clock = [packet.dts or 0 for packet in timed]
+        runs_on = all(0 < after - before <= far for before, after in pairwise(clock))
+        shown = [packet.pts or 0 for packet in others]
+        if runs_on and (first.pts - far > max(shown) or first.pts + far < min(*shown, first.dts)):
+            first.pts = None
+            self.found += 1
+
+    def _with_wrong_clocks_judged(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         held: list[Packet] = []
         try:
             for packet in packets:

@@ -37,13 +37,21 @@ PLACED = [
     "clock steps back.flv",
     "sparse stamps.ts",
     "wrong stamps.flv",
+    "wrong offsets.flv",
     "before zero.mkv",
     "wrap.ts",
     "theora.ogv",
     "two edits.mp4",
 ]
 
-MENDED = ["clock steps back.flv", "sparse stamps.ts", "repeated stamps.mkv", "no duration.mp4", "wrong stamps.flv"]
+MENDED = [
+    "clock steps back.flv",
+    "sparse stamps.ts",
+    "repeated stamps.mkv",
+    "no duration.mp4",
+    "wrong stamps.flv",
+    "wrong offsets.flv",
+]
 """Whose frames' true times the zoo knows, while the file tells others or none."""
 
 

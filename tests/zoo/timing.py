@@ -106,6 +106,19 @@ def _with_outliers(path: Path) -> None:
     _flv_with_clock(path, lambda time: {1400: 3_601_400, 2000: 0}.get(time, time))
 
 
+def _with_wrong_offsets(path: Path) -> None:
+    """Frame 12 claims to be shown 40 s after it is decoded, frame 20 two before."""
+    make_video(path, Clip(frames=60, gop=5))
+    content, at = bytearray(path.read_bytes()), 13
+    while at < len(content):
+        time = int.from_bytes(content[at + 4 : at + 7], "big")
+        if content[at] == 9 and content[at + 12] == 1 and time in (12 * 40, 20 * 40):
+            offset = 40_000 if time == 12 * 40 else -2000
+            content[at + 13 : at + 16] = offset.to_bytes(3, "big", signed=True)
+        at += 11 + int.from_bytes(content[at + 1 : at + 4], "big") + 4
+    path.write_bytes(bytes(content))
+
+
 def _sparsely_stamped(path: Path) -> None:
     """MPEG-TS in which two of three PES packets of video have no PTS and DTS: a stamp may lack for up to 0.7 s."""
     write(path, from_pattern(2.4), **X264)
@@ -312,6 +325,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "timing",
         "two frames with a wrong timestamp: an hour too late, and zero",
         _with_outliers,
+        times=_every_40_ms,
+    ),
+    Specimen(
+        "wrong offsets.flv",
+        "timing",
+        "two frames with a wrong offset from decoding to showing: 40 s, and two seconds back",
+        _with_wrong_offsets,
         times=_every_40_ms,
     ),
     Specimen(
