@@ -36,6 +36,9 @@ from storage.shards import PtsRange, Shard
 from storage.store import Store, storage_errors_as
 from storage.timeline import Anchor, Timeline
 
+_STAY_CONFUSED = frozenset(("libdav1d",))
+"""Decoders that may refuse good keyframes behind damage, and take them when they begin there. They hold none back."""
+
 _KEPT_MESSAGES = 3
 _MESSAGE_CHARACTERS = 100
 
@@ -292,13 +295,24 @@ def _decoded(
         if repeats_a_frame(packet):
             continue
         try:
-            frames = packet.decode()
+            frames = _frames_of(packet, stream)
         except (av.error.EOFError, av.error.MemoryError):
             raise
         except av.error.FFmpegError:
             refused(packet)
             continue
         yield from frames
+
+
+def _frames_of(packet: Packet, stream: VideoStream) -> list[VideoFrame]:
+    """The packet's frames; of a keyframe that a decoder refuses which stays confused, those of a second attempt."""
+    try:
+        return packet.decode()
+    except av.error.FFmpegError:
+        if not packet.is_keyframe or stream.codec_context.name not in _STAY_CONFUSED:
+            raise
+    stream.codec_context.flush_buffers()
+    return packet.decode()
 
 
 def _flushed(stream: VideoStream) -> list[VideoFrame]:

@@ -280,3 +280,24 @@ def test_damage_costs_the_same_frames_where_decoders_thread_as_they_like(
     assert one == four
     assert losses.corrupt_packets > 0
     assert 5 < len(one) < 40
+
+
+@pytest.mark.parametrize("seed", [18, 21, 37, 38, 46])
+def test_a_good_keyframe_of_av1_is_decoded_whatever_was_lost_before(seed: int, tmp_path: Path) -> None:
+    """dav1d may refuse all that follows a loss, keyframes too, until it begins anew."""
+    whole_video, path, chance = tmp_path / "whole.mkv", tmp_path / "lossy.mkv", random.Random(seed)
+    make_video(whole_video, Clip(frames=70, codec="libsvtav1"))
+    kept = {0, *(number for number in range(1, 70) if chance.random() >= 0.3)}
+    keyframes: set[int | None] = set()
+    with av.open(str(whole_video)) as source, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0], opaque=True)
+        for number, packet in enumerate(source.demux(video=0)):
+            if packet.size and number in kept:
+                keyframes |= {packet.pts} if packet.is_keyframe else set()
+                packet.stream = stream
+                out.mux_one(packet)
+    everything = [frame.pts for frame in read_frames(whole(path), Store())]
+    assert len(keyframes) > 1
+    assert keyframes <= set(everything)
+    in_shards = [frame.pts for shard in shards_of(path, Fraction(1, 2)) for frame in read_frames(shard, Store())]
+    assert in_shards == everything

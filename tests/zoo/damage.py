@@ -195,7 +195,7 @@ SPECIMENS: tuple[Specimen, ...] = (
         "damaged av1.mkv",
         "damage",
         "AV1 in which three packets are noise",
-        _without_packets((12, 13, 30), "libsvtav1"),
+        _without_packets((12, 13, 35), "libsvtav1"),
         "damaged",
         "gave no frame",
     ),
