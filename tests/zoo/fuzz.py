@@ -90,7 +90,7 @@ def _rewrite(path: Path, chance: random.Random, *, kept: float, jitter: int) -> 
 def by_pyav(path: Path) -> list[int | None]:
     """pts of every frame that a plain loop gives."""
     found: list[int | None] = []
-    with suppress(av.error.FFmpegError, StopIteration), av.open(str(path)) as container:
+    with suppress(av.error.FFmpegError, StopIteration), av.open(str(path), metadata_errors="replace") as container:
         stream = next(each for each in container.streams.video if each.codec_context is not None)
         stream.thread_type, stream.codec_context.thread_count = "SLICE", 1
         with suppress(av.error.FFmpegError, IndexError):  # the latter for streams that appear midway
