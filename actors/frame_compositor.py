@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,7 @@ from storage.errors import MediaError, explain
 from storage.manifest import FacePartRow, write_faces_part
 from storage.probe import VideoProbe
 from storage.reader import ReadingLosses
-from storage.receipts import Receipt, Variant, WorkArea
+from storage.receipts import Receipt, Variant, WorkArea, commit_receipt
 from storage.segments import SegmentSummary, SegmentWriter
 from storage.shards import Shard
 from storage.store import Store
@@ -73,6 +74,9 @@ class FrameCompositor:
     def composite(self, work: ShardWork) -> Receipt:
         """Encode the shard's segment with its faces restored, and commit it.
 
+        Returns:
+            The receipt that stands: another run's, when that one was first.
+
         Raises:
             MediaError: the frames are not those that the detector saw, or the segment does not read back.
         """
@@ -83,7 +87,9 @@ class FrameCompositor:
         summary = summaries["restored"]
         placement = Placement.of(shard.probe, output_picture(shard.probe, self._size))
         rows = [_face_row(face, shard, placement) for face in work.faces]
-        self._store.commit_bytes(write_faces_part(rows), self._area.faces(shard))
+        faces_part = write_faces_part(rows)
+        faces_sha256 = hashlib.sha256(faces_part).hexdigest()
+        self._store.commit_bytes(faces_part, self._area.faces(shard, faces_sha256), keep=True)
         receipt = Receipt(
             video=shard.source.key,
             range=shard.range,
@@ -98,11 +104,11 @@ class FrameCompositor:
             concealed_frames=losses.concealed_frames,
             messages=tuple(losses.messages),
             sha256={variant: summary.sha256 for variant, summary in summaries.items() if summary.frames},
+            faces_sha256=faces_sha256,
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),
         )
-        self._store.commit_bytes(receipt.to_json().encode(), self._area.receipt(shard))
-        return receipt
+        return commit_receipt(self._area, shard, receipt, self._store)
 
     def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> dict[Variant, SegmentSummary]:
         """Encode and check every variant, then make them visible; nothing is, when the range has no frame."""
@@ -111,7 +117,7 @@ class FrameCompositor:
             return dict.fromkeys(self._variants, SegmentSummary(0, None, None, work.digest, 0, ""))
         with ExitStack() as staging:
             paths = {
-                variant: staging.enter_context(self._store.staged(self._area.segment(shard, variant)))
+                variant: staging.enter_context(self._store.scratch(self._area.video(shard.source.key)))
                 for variant in self._variants
             }
             summaries = self._encode_segments(work, paths, losses)
@@ -121,6 +127,9 @@ class FrameCompositor:
                     f"{shard.source.url}: {work.frames} frames were searched in {shard.range}, {summary.frames} could "
                     "be read again. The file changed while the job ran: run the same command again"
                 )
+            for variant, path in paths.items():
+                url = self._area.segment(shard, variant, summaries[variant].sha256)
+                self._store.commit_file(path, url, keep=True)
         return summaries
 
     def _encode_segments(

@@ -244,7 +244,7 @@ def _faces(folder: Path) -> None:
     area = WorkArea(str(folder / "job"))
     faces, tracks = commit_faces(area, source, stitched_faces(parts()), Store())
     assert (faces, tracks) == (shards * 100 * _FACES_A_FRAME, _FACES_A_FRAME)
-    join_tables(area, [source], Store())
+    join_tables(area, [source], {}, Store())
 
 
 if __name__ == "__main__":

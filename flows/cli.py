@@ -15,6 +15,7 @@ from rich.console import Console
 from flows.config import load_config
 from flows.weights import app as weights_commands
 from storage.errors import FacemillError
+from storage.words import counted
 from weights import DEFAULT_FIDELITY, WeightsError
 
 app = typer.Typer(
@@ -97,6 +98,16 @@ def restore(
     q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over. Default 100.", "X")] = None,
     hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass. Default 0.06.", "X")] = None,
     shard_seconds: Annotated[str | None, _flag("Length of a shard in seconds. Default 4.", "S")] = None,
+    retry_failed: Annotated[
+        bool | None,
+        typer.Option("--retry-failed", help="Also try the videos again whose sources an earlier run found unusable."),
+    ] = None,
+    force: Annotated[
+        bool | None, typer.Option("--force", help="Make everything again; results stay until they are replaced.")
+    ] = None,
+    fail_fast: Annotated[
+        bool | None, typer.Option("--fail-fast", help="End the job at the first video that fails.")
+    ] = None,
     ray_address: Annotated[str | None, _flag("Ray cluster to join; without it Ray starts here.", "ADDR")] = None,
     device: Annotated[str | None, _flag("auto, cpu or cuda. Default auto.", "NAME")] = None,
     detectors: Annotated[str | None, _flag("Size of the FaceDetector pool.", "N")] = None,
@@ -128,6 +139,11 @@ def restore(
             say(f"failed: {video}: {reason}")
     told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
     say(told)
+    if outcome.stopped:
+        say("stopped at the first failure, as --fail-fast asks. The same command again goes on with the others")
+    if outcome.left_alone:
+        alone = counted(len(outcome.left_alone), "source was", "sources were")
+        say(f"{alone} found unusable before and left alone: --retry-failed tries again")
     if outcome.failed:
         raise typer.Exit(1)
 

@@ -75,6 +75,12 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """Also write baseline and result side by side."""
     shard_seconds: float = Field(4.0, ge=0.2, le=600)
     """Length of a shard: how much is redone after a crash, and how finely work is shared."""
+    retry_failed: bool = False
+    """Also try the videos again whose sources an earlier run found unusable."""
+    force: bool = False
+    """Make everything again; results stay until they are replaced."""
+    fail_fast: bool = False
+    """End the job at the first video that fails."""
     ray_address: str | None = None
     """Cluster to join, `auto` or `host:port`; None starts Ray on this machine."""
     s3_endpoint: str | None = Field(None, pattern=r"^https?://[^@]*$")
@@ -147,9 +153,16 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             weights: name of each weight file in use -> its sha256; a model's path is not part of the job, its hash is.
         """
         told = {
-            "version": _PIXELS_VERSION,
+            **self.told(),
             "sources": sorted(source.key for source in sources),
             "weights": dict(sorted(weights.items())),
+        }
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+    def told(self) -> dict[str, Any]:
+        """The settings that results depend on, as JSON takes them: they name the job, and no secret is among them."""
+        return {
+            "version": _PIXELS_VERSION,
             "experts": self.experts,
             **({"fidelity": self.fidelity} if self.mixes_own_sets else {}),
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
@@ -164,7 +177,6 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
                 )
             },
         }
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _part(kind: type[Part], config: BaseModel) -> Part:

@@ -12,8 +12,8 @@ from flows.ledger import Ledger, VideoPlan
 from flows.progress import JobProgress
 from storage.catalogue import Source
 from storage.errors import explain
-from storage.finishing import FinishingOrder, output_path
-from storage.manifest import commit_part, failed_video_row
+from storage.failures import Failure
+from storage.finishing import FinishingOrder, give_up, output_path
 from storage.receipts import Receipt
 
 
@@ -25,6 +25,14 @@ class Outcome:
     """Relative paths of the sources that are finished, now or in an earlier run."""
     failed: dict[str, str] = field(default_factory=dict)
     """Relative path -> reason."""
+    left_alone: list[str] = field(default_factory=list)
+    """Of those that failed, the ones that an earlier run found unusable and this one did not try."""
+    stopped: bool = False
+    """Whether the first failure ended the job, as `--fail-fast` asks."""
+
+
+class FirstFailureError(Exception):
+    """A video failed, and the job shall end with that."""
 
 
 class Driver:
@@ -41,7 +49,7 @@ class Driver:
         self._progress.receipt_in(receipt, self._ledger.complete_shards - self._complete_before)
         if plan is not None:
             if reason := self._ledger.failure(plan.key):
-                self.give_up(plan.source, reason)
+                self.give_up(plan.source, Failure(reason=reason))
             else:
                 self.start_finishing(plan)
         self._collect(timeout=0)
@@ -64,20 +72,30 @@ class Driver:
         )
         self._assembling[finish_remotely.remote(order, self._job.store)] = plan
 
-    def give_up(self, source: Source, reason: str) -> None:
-        """Put a video that cannot be restored on record."""
-        commit_part(self._job.area, source, "videos", [failed_video_row(source, reason)], self._job.store)
-        self._outcome.failed[source.relative_path] = reason
-        self._progress.video_failed(source.relative_path, reason)
+    def give_up(self, source: Source, failure: Failure) -> None:
+        """Put a video that cannot be restored on record, unless another run of the job has restored it.
+
+        Raises:
+            FirstFailureError: the job shall end with it.
+        """
+        name = source.relative_path
+        if not give_up(self._job.area, self._job.out, source, failure, self._job.store):
+            self._outcome.done.append(name)
+            self._progress.video_done(f"{name}: another run of this job has finished it")
+            return
+        self._outcome.failed[name] = failure.reason
+        self._progress.video_failed(name, failure.reason)
+        if self._job.config.fail_fast:
+            self._outcome.stopped = True
+            raise FirstFailureError(name)
 
     def end(self) -> None:
         """Wait for the assemble tasks, and account for every video that is still undecided."""
         while self._assembling:
             self._collect(timeout=1)
         for plan in self._ledger.undecided():
-            self.give_up(
-                plan.source, "a shard of it killed its worker time after time, or was lost. Run again to retry"
-            )
+            reason = "a shard of it killed its worker time after time, or was lost. Run the same command again to retry"
+            self.give_up(plan.source, Failure(reason=reason))
 
     def _collect(self, timeout: float) -> None:
         if not self._assembling:
@@ -87,7 +105,7 @@ class Driver:
             plan = self._assembling.pop(reference)
             reason, notes = _result_of(reference)
             if reason:
-                self.give_up(plan.source, reason)
+                self.give_up(plan.source, Failure(reason=reason))
             else:
                 self._outcome.done.append(plan.source.relative_path)
                 named = f"{plan.source.relative_path} -> {output_path(plan.choice, 'restored')}"

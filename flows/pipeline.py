@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial
 from typing import Any
 
@@ -43,7 +43,7 @@ def set_ray_data_context(shard_timeout: float) -> None:
     context.target_max_block_size = 1
 
 
-def receipts(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Iterator[Receipt]:
+def receipts(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Generator[Receipt, None, None]:
     """Run the pools over the shards; receipts come as they are done, in any order.
 
     Raises:

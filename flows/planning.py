@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -21,7 +21,8 @@ from flows.ledger import VideoPlan
 from storage.catalogue import Source
 from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
-from storage.errors import FacemillError, SourceError, explain
+from storage.errors import FacemillError, SourceError
+from storage.failures import Failure
 from storage.finishing import output_path
 from storage.kept_probes import kept_probe
 from storage.probe import VideoProbe
@@ -39,18 +40,29 @@ _PROBE_CPUS = 0.25
 """Share of a core: probing waits for storage more than it computes."""
 
 
-def plan_videos(job: Job, sources: Sequence[Source]) -> tuple[list[VideoPlan], list[tuple[Source, str]]]:
-    """A plan for every source that can be restored; the others come with the reason why not."""
+def plan_videos(
+    job: Job, sources: Sequence[Source], finished: Mapping[str, str]
+) -> tuple[list[VideoPlan], list[tuple[Source, Failure]]]:
+    """A plan for every source that can be restored; the others come with the reason why not.
+
+    Args:
+        finished: paths below the destination of the results of sources that are not among these -> the source's path.
+    """
     probed = _probe_all(sources, job.area, job.store)
     owners = {place(source.url): f"the source {source.url}" for source in job.sources}
+    owners |= {place(join(job.out, output)): f"the result of {video}" for output, video in finished.items()}
     plans, unusable = [], []
     for source in sources:
         try:
-            plan = _plan_video(job, source, _probe_in(probed.get(source.key)))
+            probe = _probe_in(probed.get(source.key))
+            if isinstance(probe, Failure):
+                unusable.append((source, probe))
+                continue
+            plan = _plan_video(job, source, probe)
             _claim_outputs(job, plan, owners)
             plans.append(plan)
         except FacemillError as error:
-            unusable.append((source, explain(error)))
+            unusable.append((source, Failure.of(error)))
     return plans, unusable
 
 
@@ -90,16 +102,16 @@ def _probe_in_tasks(
 def _probe_row(row: dict[str, Any], area: WorkArea, store: Store) -> dict[str, Any]:
     source: Source = pickle.loads(row["source"])
     try:
-        return {"key": source.key, "probe": pickle.dumps(kept_probe(source, area, store)), "error": ""}
+        return {"key": source.key, "probe": pickle.dumps(kept_probe(source, area, store)), "failure": ""}
     except Exception as error:  # a bad source costs itself only: it becomes a row with its reason
-        return {"key": source.key, "probe": b"", "error": explain(error)}
+        return {"key": source.key, "probe": b"", "failure": Failure.of(error).model_dump_json()}
 
 
-def _probe_in(row: dict[str, Any] | None) -> VideoProbe:
+def _probe_in(row: dict[str, Any] | None) -> VideoProbe | Failure:
     if row is None:
-        raise SourceError("looking into it killed the worker that did: the file is damaged or not a video")
-    if row["error"]:
-        raise SourceError(row["error"])
+        return Failure(reason="looking into it killed the worker that did: the file is damaged or not a video")
+    if row["failure"]:
+        return Failure.model_validate_json(row["failure"])
     probe: VideoProbe = pickle.loads(row["probe"])
     return probe
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, ExitStack, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 
 import ray
 from botocore.exceptions import ClientError
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from flows.cluster import ray_session
 from flows.config import JobConfig
-from flows.driver import Driver, Outcome
+from flows.driver import Driver, FirstFailureError, Outcome
 from flows.job import Job, open_job
 from flows.ledger import Ledger
 from flows.models import check_models
@@ -20,9 +21,12 @@ from flows.pools import plan_pools
 from flows.progress import JobProgress, step
 from storage.catalogue import Source
 from storage.errors import DestinationError, explain
-from storage.finishing import is_finished
+from storage.failures import read_failures
+from storage.finishing import finished_row, variant_path
+from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
+from storage.redoing import begin_again, being_redone
 from storage.store import storage_errors_as
 from storage.words import counted
 
@@ -37,17 +41,23 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
     job = open_job(config)
     outcome = Outcome()
     with storage_errors_as(DestinationError, job.out):
-        pending = _without_finished(job, outcome)
+        commit_job_record(job.area, job.name, job.sources, config.told(), dict(job.weights), job.store)
+        if config.force:
+            begin_again(job.area, job.sources, job.store)
+        pending, finished = _without_finished(job, outcome)
+        pending = _without_unusable(job, pending, outcome, console)
         if pending:
             with ExitStack() as session:
                 with _starting(config.ray_address, console):
                     session.enter_context(ray_session(config.ray_address))
                 to_do = f"{len(pending)} of {counted(len(job.sources), 'video')} to do"
                 console.print(f"job {job.name}: {to_do}", highlight=False)
-                _run(job, pending, outcome, console)
+                with suppress(FirstFailureError):
+                    _run(job, pending, finished, outcome, console)
         if pending or not tables_are_joined(job.area, job.store):
             _clear_work(job, outcome, console)
-            join_tables(job.area, job.sources, job.store)
+            failures = {key: failure.reason for key, failure in read_failures(job.area, job.store).items()}
+            join_tables(job.area, job.sources, failures, job.store)
     return job, outcome
 
 
@@ -68,23 +78,46 @@ def _starting(ray_address: str | None, console: Console) -> AbstractContextManag
     return console.status(f"joining the cluster at {ray_address}")  # quick, or an error that is told in one line
 
 
-def _without_finished(job: Job, outcome: Outcome) -> list[Source]:
-    """The sources that have no finished result yet; the others are entered in the outcome."""
-    pending = []
-    with suppress(FileNotFoundError):
-        job.store.identity(
-            job.area.url
-        )  # a file where the record's folder belongs is an error; a listing is only empty
-    recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))  # one listing, not a request a source
+def _without_finished(job: Job, outcome: Outcome) -> tuple[list[Source], dict[str, str]]:
+    """The sources that have no finished result yet, and the others' results; these are entered in the outcome.
+
+    Returns:
+        Sources; path of each result below the destination -> path of its source.
+    """
+    area, store = job.area, job.store
+    pending: list[Source] = []
+    results: dict[str, str] = {}
+    recorded = frozenset(store.list_files(area.all_parts("videos")))  # one listing, not a request a source
+    redone = being_redone(area, store)
     for source in job.sources:
-        if job.area.parts(source, "videos") in recorded and is_finished(job.area, job.out, source, job.store):
-            outcome.done.append(source.relative_path)
-        else:
+        is_recorded = area.parts(source, "videos") in recorded and area.redo(source) not in redone
+        row = finished_row(area, job.out, source, store) if is_recorded else None
+        if row is None:
             pending.append(source)
-    return pending
+        else:
+            outcome.done.append(source.relative_path)
+            results |= {variant_path(row["output"], each): source.relative_path for each in job.config.variants}
+    return pending, results
 
 
-def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> None:
+def _without_unusable(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> list[Source]:
+    """The sources that are to be tried; those that an earlier run found unusable are entered in the outcome.
+
+    Whatever failed for another reason than its source is tried by every run.
+    """
+    if job.config.retry_failed or not sources:
+        return sources
+    failures = read_failures(job.area, job.store)
+    left_alone = [source for source in sources if source.key in failures and failures[source.key].of_source]
+    for source in left_alone:
+        reason = failures[source.key].reason
+        outcome.failed[source.relative_path] = reason
+        outcome.left_alone.append(source.relative_path)
+        console.print(f"failed before: {source.relative_path}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    return [source for source in sources if source.relative_path not in outcome.failed]
+
+
+def _run(job: Job, sources: list[Source], finished: Mapping[str, str], outcome: Outcome, console: Console) -> None:
     """Plan, leave out what is there, and drive the pools until every video is decided."""
     set_ray_data_context(job.config.pools.seconds_for(job.config.shard_seconds))
     if any(weights.model is not None for weights in job.experts.values()):
@@ -93,7 +126,7 @@ def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) ->
     resources = ray.cluster_resources()
     pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), job.config.pools)
     with step(console, f"probing {counted(len(sources), 'video')}: every packet is read once"):
-        plans, unusable = plan_videos(job, sources)
+        plans, unusable = plan_videos(job, sources, finished)
     ledger = Ledger(plans)
     for receipt in read_receipts(job.area, [plan.source for plan in plans], job.store):
         ledger.add(receipt)
@@ -108,11 +141,12 @@ def _run(job: Job, sources: list[Source], outcome: Outcome, console: Console) ->
     )
     with progress:
         driver = Driver(job, ledger, outcome, progress)
-        for source, reason in unusable:
-            driver.give_up(source, reason)
+        for source, failure in unusable:
+            driver.give_up(source, failure)
         for plan in plans:
             if not missing[plan.key]:
                 driver.start_finishing(plan)
-        for receipt in receipts(job, todo, pools):
-            driver.take(receipt)
+        with closing(receipts(job, todo, pools)) as arriving:
+            for receipt in arriving:
+                driver.take(receipt)
         driver.end()

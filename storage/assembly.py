@@ -214,7 +214,9 @@ def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputC
     if choice.muxer == "mpegts":
         return {"mpegts_copyts": "1"}
     if choice.muxer not in ("mp4", "mov"):
-        return {"avoid_negative_ts": "disabled"}  # sound may begin before 0, with what its decoder drops: nothing moves
+        # Sound may begin before 0, with what its decoder drops: nothing moves. Matroska's UIDs are numbers instead of
+        # random, so that the same segments make the same file in every run.
+        return {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
     timescale = probe.time_base.denominator
     movie_timescale = math.lcm(timescale, *(stream.rate for stream in container.streams.audio if stream.rate))
     return {

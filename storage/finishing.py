@@ -2,17 +2,22 @@
 
 Order of the writes, and what a crash between them leaves:
 
-    1. DST/<video> (and its baseline, comparison)   finished files without a record: assembled again next time
-    2. parts/faces, parts/shards                    the same
-    3. parts/videos                                 the commit record: the video is done
-    4. removal of the working objects               some stay, and cost space only
+    1. work/<video>/joining.json                    what it is joined from; whoever joins it takes these receipts
+    2. DST/<video> (and its baseline, comparison)   finished files without a record: assembled again next time
+    3. parts/faces, parts/shards                    the same
+    4. parts/videos                                 the commit record: the video is done
+    5. removal of the working objects               some stay, and cost space only
+
+Two runs may do this at the same time: see `storage.receipts`. The one that comes later may find working objects gone;
+then the record says that the video is done.
 """
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +29,12 @@ from storage.catalogue import Source
 from storage.containers import ContainerChoice
 from storage.encoding import Codec, OutputPicture
 from storage.errors import MediaError, explain
+from storage.failures import Failure, commit_failure
 from storage.manifest import commit_faces, commit_part, done_video_row, read_video_row, shard_row, stitched_faces
 from storage.picture_checks import other_field_order
 from storage.probe import VideoProbe
 from storage.reader import read_frames, refuse_changed
-from storage.receipts import Receipt, Variant, WorkArea
+from storage.receipts import RECEIPT_SUFFIX, Receipt, Variant, WorkArea, agreed_receipts, forget_shard
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
@@ -75,7 +81,7 @@ def variant_path(restored: str, variant: Variant) -> str:
 def finish_video(order: FinishingOrder, store: Store) -> list[str]:
     """Write a video's results and its manifest rows, then remove what was only needed on the way.
 
-    May be repeated at any point: a video that :func:`is_finished` is only cleaned up after.
+    May be repeated at any point: a video that is finished is only cleaned up after.
 
     Returns:
         What a person should know of the finished video: what of its source could not be read.
@@ -85,26 +91,60 @@ def finish_video(order: FinishingOrder, store: Store) -> list[str]:
         SourceError: the source is no longer the file that the job found; nothing was made visible then either.
     """
     source = order.shard.source
-    row = read_video_row(order.area, source, store)
-    if row is None or not _is_done(row, order.out, store):
-        written = {variant: _assemble(order, variant, store) for variant in order.variants}
-        row = _commit_rows(order, *written["restored"], store)
+    row = _row_that_stays(order.area, order.out, source, store)
+    if row is None:
+        try:
+            row = _finish(order, store)
+        except (OSError, MediaError):  # another run that finished it removes what this one still needs
+            row = _row_that_stays(order.area, order.out, source, store)
+            if row is None:
+                raise
     return [*row["damage"], *_remove_working_objects(order.area, source, store)]
 
 
-def is_finished(area: WorkArea, out: str, source: Source, store: Store) -> bool:
-    """Whether a video's record says done and its result is still there, as large as the record tells."""
+def _finish(order: FinishingOrder, store: Store) -> dict[str, Any]:
+    """Write results and rows; returns the row of `videos`."""
+    order = replace(order, receipts=agreed_receipts(order.area, order.shard.source, order.receipts, store))
+    written = {variant: _assemble(order, variant, store) for variant in order.variants}
+    return _commit_rows(order, *written["restored"], store)
+
+
+def finished_row(area: WorkArea, out: str, source: Source, store: Store) -> dict[str, Any] | None:
+    """A video's record, when it is done and its result is still there, as large as the record tells; else None."""
     row = read_video_row(area, source, store)
-    return row is not None and _is_done(row, out, store)
+    return row if row is not None and _is_in_place(row, out, store) else None
 
 
-def _is_done(row: dict[str, Any], out: str, store: Store) -> bool:
-    if row["status"] != "done":
-        return False
+def _row_that_stays(area: WorkArea, out: str, source: Source, store: Store) -> dict[str, Any] | None:
+    """As `finished_row`; None also for a video that is being made again."""
+    row = finished_row(area, out, source, store)
+    return None if row is None or store.exists(area.redo(source)) else row
+
+
+def _is_in_place(row: dict[str, Any], out: str, store: Store) -> bool:
+    return row["status"] == "done" and _size(join(out, row["output"]), store) == row["output_size"]
+
+
+def _size(url: str, store: Store) -> int | None:
+    """Bytes of a file; None when there is none."""
     try:
-        return store.identity(join(out, row["output"])).size == row["output_size"]
+        return store.identity(url).size
     except FileNotFoundError:
+        return None
+
+
+def give_up(area: WorkArea, out: str, source: Source, failure: Failure, store: Store) -> bool:
+    """Put a failure on record, unless another run has finished the video meanwhile; whether it was.
+
+    What an earlier run made of the video stays, and its record with it.
+    """
+    if _row_that_stays(area, out, source, store) is not None:
         return False
+    commit_failure(area, source, failure, store)
+    row = read_video_row(area, source, store)
+    if row is not None and not _is_in_place(row, out, store):
+        store.remove([area.parts(source, "videos")])  # it speaks of a result that is not there any more
+    return True
 
 
 def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> list[str]:
@@ -112,31 +152,52 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
 
     The record is there by now: a failure here costs space, not the video.
     """
-    urls = sorted(store.list_files(area.video(source.key)), key=lambda url: not url.endswith(".receipt.json"))
+    first = (area.joining(source), RECEIPT_SUFFIX)
+    urls = sorted(store.list_files(area.video(source.key)), key=lambda url: not url.endswith(first))
     try:
-        store.remove(urls)
+        store.remove([area.redo(source), area.failure(source), *urls])
     except (OSError, ClientError) as error:
         return [f"its working files could not be removed ({explain(error)})"]
     return []
 
 
 def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[AssemblyReport, str]:
-    """Write one of the order's videos; returns what was joined, and the file's SHA-256 in hex."""
+    """Join one of the order's videos, check it and make it visible; returns what was joined, and its SHA-256 in hex."""
     url = order.shard.source.url
     filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts_with_frames]
+    result = join(order.out, output_path(order.choice, variant))
+    before = _size(result, store)
     with ExitStack() as open_files:
-        target = open_files.enter_context(store.staged(join(order.out, output_path(order.choice, variant))))
-        segments = [open_files.enter_context(store.local_copy(order.area.segment(shard, variant))) for shard in filled]
+        owner = order.area.owner(order.shard.source)
+        target = open_files.enter_context(store.scratch(posixpath.dirname(result), owner))
+        segments = [
+            open_files.enter_context(_whole_segment(order, shard, receipt, variant, store))
+            for shard, receipt in zip(filled, order.receipts_with_frames, strict=True)
+        ]
         media = open_files.enter_context(store.open_media(url))
-        for receipt, segment in zip(order.receipts_with_frames, segments, strict=True):
-            _require_whole(receipt, segment, variant, order, store)
         same_shape = variant != "compare"
         probe = _told_probe(order, variant)
         report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
         _require_all_frames(order.receipts, report)
         _require_none_lost_between_shards(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
-        return report, file_sha256(target)
+        return report, _commit_result(target, result, store, replaced=before is not None)
+
+
+def _commit_result(target: Path, result: str, store: Store, *, replaced: bool) -> str:
+    """Make a result visible, and return its SHA-256 in hex.
+
+    It replaces one that was there before, but not one that another run made meanwhile: that was joined from the same
+    receipts, and a reader that has begun with it shall end with it. One of other bytes is another job's, and the later
+    of the two stands.
+    """
+    sha256 = file_sha256(target)
+    if not store.commit_file(target, result, keep=not replaced):
+        with store.local_copy(result) as standing:
+            same = file_sha256(standing) == sha256
+        if not same:
+            store.commit_file(target, result)
+    return sha256
 
 
 def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> None:
@@ -174,19 +235,35 @@ def _told_probe(order: FinishingOrder, variant: Variant) -> VideoProbe:
     return replace(probe, tags=replace(tags, field_order=order.picture.field_order))
 
 
-def _require_whole(receipt: Receipt, segment: Path, variant: Variant, order: FinishingOrder, store: Store) -> None:
-    """Hold a segment against its receipt; a segment that is another is forgotten, so that the next run makes it anew.
+@contextmanager
+def _whole_segment(
+    order: FinishingOrder, shard: Shard, receipt: Receipt, variant: Variant, store: Store
+) -> Iterator[Path]:
+    """A local copy of a segment that is what its receipt says.
 
     Raises:
-        MediaError: its bytes are not those that were checked when it was written.
+        MediaError: it is gone, or its bytes are not those that were checked when it was written.
     """
-    if file_sha256(segment) == receipt.sha256[variant]:
-        return
-    shard = order.shard.part(*_ends(receipt))
-    store.remove([order.area.receipt(shard)])
-    raise MediaError(
-        f"{order.area.segment(shard, variant)}: the segment is not the one that its receipt speaks of: the storage "
-        "returned other bytes than were written. Run the same command again: it makes this segment anew"
+    url = order.area.segment(shard, variant, receipt.sha256[variant])
+    with ExitStack() as open_files:
+        try:
+            path = open_files.enter_context(store.local_copy(url))
+            found = file_sha256(path)
+        except FileNotFoundError:
+            found = ""
+        if found != receipt.sha256[variant]:
+            raise _forgotten(order, shard, receipt, url, store, gone=not found)
+        yield path
+
+
+def _forgotten(
+    order: FinishingOrder, shard: Shard, receipt: Receipt, url: str, store: Store, *, gone: bool
+) -> MediaError:
+    """Forget a shard that has lost the object `url`, so that the next run makes it anew; the error that says so."""
+    forget_shard(order.area, shard, receipt, store)
+    what = "it is gone" if gone else "the storage returned other bytes than were written"
+    return MediaError(
+        f"{url}: not what its receipt speaks of: {what}. Run the same command again: it is made anew then"
     )
 
 
@@ -197,7 +274,7 @@ def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
 def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, store: Store) -> dict[str, Any]:
     """Commit the video's rows of the three tables, `videos` last; returns that one."""
     source = order.shard.source
-    parts = (store.read_bytes(order.area.faces(order.shard.part(*_ends(receipt)))) for receipt in order.receipts)
+    parts = (_faces_part(order, receipt, store) for receipt in order.receipts)
     faces, tracks = commit_faces(order.area, source, stitched_faces(parts), store)
     row = done_video_row(
         source,
@@ -233,6 +310,19 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, sto
     commit_part(order.area, source, "shards", [shard_row(order.shard, receipt) for receipt in order.receipts], store)
     commit_part(order.area, source, "videos", [row], store)
     return row
+
+
+def _faces_part(order: FinishingOrder, receipt: Receipt, store: Store) -> bytes:
+    """A shard's part of the faces table; held against its receipt as a segment is."""
+    shard = order.shard.part(*_ends(receipt))
+    url = order.area.faces(shard, receipt.faces_sha256)
+    try:
+        content = store.read_bytes(url)
+    except FileNotFoundError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != receipt.faces_sha256:
+        raise _forgotten(order, shard, receipt, url, store, gone=not content)
+    return content
 
 
 def _changed_on_request(order: FinishingOrder) -> list[str]:

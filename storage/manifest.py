@@ -1,13 +1,14 @@
 """The manifest: what was done to every video, shard and face, as three Parquet tables under `DST/_facemill/<job>/`.
 
-`docs/manifest.md` describes the columns for readers of the tables. Each video's rows are first written as parts of
-their own (`parts/<table>/<video>.parquet`), the `videos` part last: it is the video's commit record. At the end of a
-run the parts are joined into `videos.parquet`, `shards.parquet` and `faces.parquet`.
+`docs/manifest.md` describes the columns for readers of the tables. Each finished video's rows are first written as
+parts of their own (`parts/<table>/<video>.parquet`), the `videos` part last: it is the video's commit record. At the
+end of a run the parts are joined into `videos.parquet`, `shards.parquet` and `faces.parquet`; videos that failed, which
+have no parts, come from `storage.failures`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -164,8 +165,7 @@ def shard_row(shard: Shard, receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def failed_video_row(source: Source, reason: str) -> dict[str, Any]:
-    """The videos-table row of a source that could not be restored."""
+def _failed_row(source: Source, reason: str) -> dict[str, Any]:
     return {**_source_columns(source), "status": "failed", "reason": reason}
 
 
@@ -203,7 +203,7 @@ def commit_faces(area: WorkArea, source: Source, tables: Iterable[pa.Table], sto
 
 
 def read_video_row(area: WorkArea, source: Source, store: Store) -> dict[str, Any] | None:
-    """The commit record of a video; None when it is neither done nor given up yet."""
+    """The commit record of a video; None when it is not done."""
     try:
         content = store.read_bytes(area.parts(source, "videos"))
     except FileNotFoundError:
@@ -220,22 +220,29 @@ def read_all_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
     return [row for url in urls for row in pq.read_table(pa.BufferReader(store.read_bytes(url))).to_pylist()]
 
 
-def join_tables(area: WorkArea, sources: Sequence[Source], store: Store) -> None:
-    """Join the parts of `sources` into the three tables, `videos.parquet` last; memory holds a few thousand rows."""
+def join_tables(area: WorkArea, sources: Sequence[Source], failures: Mapping[str, str], store: Store) -> None:
+    """Join the parts of `sources` into the three tables, `videos.parquet` last; memory holds a few thousand rows.
+
+    Args:
+        failures: why videos failed, by `Source.key`; a video that is done all the same is a row of that.
+    """
     for name in ("faces", "shards", "videos"):
         with store.staged(area.table(name)) as path, _writer(path, _SCHEMAS[name]) as writer:
-            for rows in _row_groups(_tables_of_parts(area, sources, name, store)):
+            for rows in _row_groups(_tables_of_parts(area, sources, name, failures, store)):
                 writer.write_table(rows)
 
 
-def _tables_of_parts(area: WorkArea, sources: Sequence[Source], name: str, store: Store) -> Iterator[pa.Table]:
+def _tables_of_parts(
+    area: WorkArea, sources: Sequence[Source], name: str, failures: Mapping[str, str], store: Store
+) -> Iterator[pa.Table]:
     for source in sources:
         try:
             with store.local_copy(area.parts(source, name)) as path:
                 for batch in pq.ParquetFile(path).iter_batches(_ROW_GROUP_ROWS):
                     yield _with_every_column(pa.Table.from_batches([batch]), _SCHEMAS[name])
         except FileNotFoundError:
-            continue  # a video that failed before its shards were made has a row in `videos` only
+            if name == "videos" and source.key in failures:
+                yield pa.Table.from_pylist([_failed_row(source, failures[source.key])], schema=VIDEOS_SCHEMA)
 
 
 def _with_every_column(table: pa.Table, schema: pa.Schema) -> pa.Table:

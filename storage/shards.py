@@ -28,6 +28,16 @@ class PtsRange:
         """Name of the range in object names: ticks, `begin` or `end` for an open side."""
         return f"{'begin' if self.start is None else self.start}_{'end' if self.end is None else self.end}"
 
+    @classmethod
+    def named(cls, name: str) -> PtsRange:
+        """The range that an object name begins with, up to its first dot.
+
+        Raises:
+            ValueError: it does not begin with one.
+        """
+        start, _, end = name.partition(".")[0].partition("_")
+        return cls(None if start == "begin" else int(start), None if end == "end" else int(end))
+
 
 @dataclass(frozen=True)
 class Shard:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +18,7 @@ import fsspec
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.spec import AbstractFileSystem
 
+from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, FacemillError, SourceError, UsageError
 
 READ_BLOCK_BYTES = 4 << 20
@@ -28,8 +30,6 @@ ATTEMPTS = 8
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
 """Without a byte from the server; then the request is made again."""
-
-_PARTIAL_MARK = ".facemill-partial-"
 
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -62,6 +62,17 @@ class FileIdentity:
     """Bytes."""
     version: str
     """ETag of an S3 object, modification time in ns of a file."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """What a listing tells of a file."""
+
+    url: str
+    size: int
+    """Bytes."""
+    modified: datetime
+    """Timezone-aware."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +137,21 @@ class Store:
 
         Links to files are files, also those that lead nowhere.
         """
+        return [file.url for file in self.list_details(url)]
+
+    def list_details(self, url: str) -> list[StoredFile]:
+        """As `list_files`, with what the listing tells of each."""
         filesystem, path = self.filesystem(url)
         found = filesystem.find(path, detail=True)
         # A prefix that was emptied may stay as a marker, which find() gives as an object of that name.
-        names = [name for name, told in found.items() if not _is_folder(name, told) and name != path.rstrip("/")]
-        return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in names)
+        files = [
+            StoredFile(
+                filesystem.unstrip_protocol(name) if is_remote(url) else name, int(told["size"]), _modified(told)
+            )
+            for name, told in found.items()
+            if not _is_folder(name, told) and name != path.rstrip("/")
+        ]
+        return sorted(files, key=lambda file: file.url)
 
     @contextmanager
     def open_media(self, url: str) -> Iterator[str | IO[bytes]]:
@@ -147,40 +168,50 @@ class Store:
         return bytes(filesystem.cat_file(path))
 
     @contextmanager
-    def staged(self, url: str) -> Iterator[Path]:
-        """A local path to write; when the block ends without an error, its content appears at `url`, at once and whole.
+    def scratch(self, folder: str, owner: str = "") -> Iterator[Path]:
+        """A new local file for `commit_file` to make visible in `folder`; what was not made visible is removed.
 
-        On disks the path lies beside the final name; it is flushed and renamed over it. A crash before the rename
-        leaves a `.facemill-partial-*` file and nothing at `url`. For S3 the path lies in the temporary folder and is
-        sent by one PUT, or one CompleteMultipartUpload; a crash before it leaves nothing at `url`. Either way a reader
-        sees the old object or the new one, never a part.
+        On disks it lies in that folder already, as `.facemill-partial-<owner>*`; for S3 in the temporary folder.
+        """
+        if not is_remote(folder):
+            with partial_file(Path(self.filesystem(folder)[1]), owner) as partial:
+                yield partial
+            return
+        with tempfile.TemporaryDirectory(prefix="facemill-") as temporary:
+            yield Path(temporary) / "content"
+
+    def commit_file(self, written: Path, url: str, *, keep: bool = False) -> bool:
+        """Make a file from `scratch` appear at `url`, in its folder, at once and whole.
+
+        Args:
+            keep: leave what is at `url` already: the first of several writers wins. Not every S3 server can tell.
+
+        Returns:
+            Whether what was written is at `url` now. It may be so even when it is not told, so read back what counts.
         """
         filesystem, path = self.filesystem(url)
         if is_remote(url):
-            with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
-                local = Path(scratch) / posixpath.basename(path)
-                yield local
-                filesystem.put_file(str(local), path)
-            return
-        final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f"{_PARTIAL_MARK}{uuid.uuid4().hex}")
-        try:
-            yield partial
-            with open(partial, "rb") as written:
-                os.fsync(written.fileno())
-            partial.replace(final)
-        finally:
-            partial.unlink(missing_ok=True)
+            return publish_to_s3(filesystem, written, path, keep=keep)
+        return publish_on_disk(written, Path(path), keep=keep)
 
-    def commit_bytes(self, content: bytes, url: str) -> None:
-        """Make `content` appear at `url` at once and whole, as `staged` does for a file."""
+    @contextmanager
+    def staged(self, url: str) -> Iterator[Path]:
+        """A local path to write; when the block ends without an error, its content is at `url`, whatever was there.
+
+        A reader sees the old object or the new one, never a part; so does whoever comes after a crash.
+        """
+        with self.scratch(posixpath.dirname(url)) as written:
+            yield written
+            self.commit_file(written, url)
+
+    def commit_bytes(self, content: bytes, url: str, *, keep: bool = False) -> bool:
+        """Make `content` appear at `url` at once and whole; `keep` and the result as of `commit_file`."""
         if is_remote(url):
             filesystem, path = self.filesystem(url)
-            filesystem.pipe_file(path, content)
-            return
-        with self.staged(url) as partial:
-            partial.write_bytes(content)
+            return publish_bytes_to_s3(filesystem, content, path, keep=keep)
+        with self.scratch(posixpath.dirname(url)) as written:
+            written.write_bytes(content)
+            return self.commit_file(written, url, keep=keep)
 
     @contextmanager
     def local_copy(self, url: str) -> Iterator[Path]:
@@ -243,7 +274,7 @@ class Store:
         Raises:
             DestinationError: the folder or bucket does not take it.
         """
-        probe = join(url, f"{_PARTIAL_MARK}probe-{uuid.uuid4().hex}")
+        probe = join(url, f"{PARTIAL_MARK}probe-{uuid.uuid4().hex}")
         existed = is_remote(url) or Path(self.filesystem(url)[1]).exists()
         with storage_errors_as(DestinationError, url):
             if not existed:
@@ -262,6 +293,12 @@ class Store:
 def _is_folder(name: str, told: dict[str, Any]) -> bool:
     """Whether fsspec's entry is a folder; a link, which it calls `other`, may lead to either."""
     return told["type"] == "directory" or (bool(told.get("islink")) and os.path.isdir(name))
+
+
+def _modified(told: dict[str, Any]) -> datetime:
+    """When fsspec's entry was written last: `LastModified` of S3, `mtime` of a disk."""
+    at = told.get("LastModified")
+    return at if isinstance(at, datetime) else datetime.fromtimestamp(told["mtime"], UTC)
 
 
 _S3_HINTS = {

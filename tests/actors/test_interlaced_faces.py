@@ -63,11 +63,10 @@ def restored(shard: Shard, folder: Path, size: SizeSettings) -> Restored:
         (work,) = from_table(to_table([found]))
         for expert in experts:
             work = expert.restore(work)
-        compositor.composite(work)
-        parts.append(work)
-    (work,) = parts
-    frames = _decoded(area.segment(work.shard, "restored"))
-    parts_of_faces = stitched_faces([Path(area.faces(work.shard)).read_bytes()])
+        parts.append((work, compositor.composite(work)))
+    ((work, receipt),) = parts
+    frames = _decoded(area.segment(work.shard, "restored", receipt.sha256["restored"]))
+    parts_of_faces = stitched_faces([Path(area.faces(work.shard, receipt.faces_sha256)).read_bytes()])
     faces = [row for table in parts_of_faces for row in table.to_pylist()]
     rects: dict[int, list[tuple[int, int, int, int]]] = {}
     for face in faces:
@@ -77,7 +76,7 @@ def restored(shard: Shard, folder: Path, size: SizeSettings) -> Restored:
     by_number = {number: rects[frame.pts] for number, frame in enumerate(frames) if frame.pts in rects}
     return Restored(
         [_luma(frame) for frame in frames],
-        [_luma(frame) for frame in _decoded(area.segment(work.shard, "baseline"))],
+        [_luma(frame) for frame in _decoded(area.segment(work.shard, "baseline", receipt.sha256["baseline"]))],
         by_number,
         [frame.interlaced_frame for frame in frames],
     )

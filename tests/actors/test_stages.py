@@ -27,7 +27,7 @@ from storage.encoding import EncodeSettings, SizeSettings
 from storage.errors import MediaError
 from storage.manifest import stitched_faces
 from storage.probe import probe_video
-from storage.receipts import Receipt, WorkArea
+from storage.receipts import Receipt, Variant, WorkArea
 from storage.shards import PtsRange, Shard
 from storage.store import Store
 
@@ -36,6 +36,7 @@ TICKS = 512  # of one frame: 25 frames a second in a time base of 1/12800
 LOSSLESS = EncodeSettings(crf=0, preset="ultrafast")
 EXPERTS = frozenset((Decision.EXPERT_F, Decision.EXPERT_T))
 SIZE = SizeSettings()
+STAGED: tuple[Variant, ...] = ("restored", "baseline")
 
 
 @dataclass
@@ -55,8 +56,11 @@ class Stages:
             area,
             FaceDetector(store, detection, RoutingBounds(), SIZE, EXPERTS),
             tuple(ExpertRestorer(expert, SIZE) for expert in sorted(EXPERTS)),
-            FrameCompositor(store, area, SIZE, LOSSLESS, ("restored", "baseline")),
+            FrameCompositor(store, area, SIZE, LOSSLESS, STAGED),
         )
+
+    def segment(self, work: ShardWork, receipt: Receipt, variant: Variant) -> Path:
+        return Path(self.area.segment(work.shard, variant, receipt.sha256[variant]))
 
     def run(self, shard: Shard) -> list[tuple[ShardWork, Receipt]]:
         """Each part of a shard through all stages, by way of the table that Ray Data would carry."""
@@ -95,10 +99,10 @@ def cut(shard: Shard, folder: Path, *frames: int) -> Result:
     result = Result([], [], [])
     parts = []
     for start, end in pairwise(edges):
-        for work, _ in stages.run(shard.part(start, end)):
-            result.restored += decoded(Path(stages.area.segment(work.shard, "restored")))
-            result.baseline += decoded(Path(stages.area.segment(work.shard, "baseline")))
-            parts.append(Path(stages.area.faces(work.shard)).read_bytes())
+        for work, receipt in stages.run(shard.part(start, end)):
+            result.restored += decoded(stages.segment(work, receipt, "restored"))
+            result.baseline += decoded(stages.segment(work, receipt, "baseline"))
+            parts.append(Path(stages.area.faces(work.shard, receipt.faces_sha256)).read_bytes())
     result.faces = [row for table in stitched_faces(parts) for row in table.to_pylist()]
     return result
 
@@ -156,11 +160,11 @@ def test_without_experts_the_result_is_the_baseline(shard: Shard, tmp_path: Path
     assert work.crops == {}
     assert receipt.restored == 0
     assert receipt.frames == 4
-    rows = pq.read_table(stages.area.faces(work.shard)).to_pylist()
+    rows = pq.read_table(stages.area.faces(work.shard, receipt.faces_sha256)).to_pylist()
     assert {row["decision"] for row in rows} == {"expert_t", "expert_f"}
     assert {row["expert"] for row in rows} == {None}
     assert all("switched off" in row["reason"] for row in rows)
-    restored, baseline = (decoded(Path(stages.area.segment(work.shard, name))) for name in ("restored", "baseline"))
+    restored, baseline = (decoded(stages.segment(work, receipt, name)) for name in STAGED)
     for after, before in zip(restored, baseline, strict=True):
         for plane_after, plane_before in zip(after, before, strict=True):
             np.testing.assert_array_equal(plane_after, plane_before)

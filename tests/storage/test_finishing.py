@@ -12,69 +12,36 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage.assembly import AssemblyReport, assemble_video
-from storage.containers import choose_container
-from storage.encoding import EncodeSettings, SizeSettings, output_picture
 from storage.errors import MediaError, SourceError
-from storage.finishing import FinishingOrder, finish_video, is_finished
-from storage.manifest import write_faces_part
-from storage.reader import read_frames
+from storage.finishing import FinishingOrder, finish_video, finished_row
 from storage.receipts import Receipt, WorkArea
-from storage.segments import SegmentWriter, file_sha256
+from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store
 from tests.media import Audio, Clip, make_video, shards_of
+from tests.storage.shard_work import commit_shard, finishing_order
 
-SETTINGS = EncodeSettings(preset="ultrafast", crf=30)
-SIZE = SizeSettings(scale=1)
 STORE = Store()
 
 
 @pytest.fixture
 def order(tmp_path: Path) -> FinishingOrder:
     """A video whose segments and receipts are all there."""
-    shards = shards_of(make_video(tmp_path / "a.mp4", Clip(frames=30, audio=(Audio(seconds=1.2),))), Fraction(1, 2))
+    video = make_video(tmp_path / "a.mp4", Clip(frames=30, audio=(Audio(seconds=1.2),)))
+    shards = shards_of(video, Fraction(1, 2))
     area = WorkArea(str(tmp_path / "out" / "_facemill" / "job"))
-    picture = output_picture(shards[0].probe, SIZE)
-    return FinishingOrder(
-        area=area,
-        out=str(tmp_path / "out"),
-        shard=shards[0],
-        receipts=tuple(_done(shard, area) for shard in shards),
-        picture=picture,
-        choice=choose_container(shards[0].probe, "a.mp4", "h264"),
-        codec="h264",
-        variants=("restored",),
-        weights=(),
-        fidelity=0.5,
-    )
+    return finishing_order(shards, [_done(shard, area) for shard in shards], area, str(tmp_path / "out"))
 
 
 def _done(shard: Shard, area: WorkArea) -> Receipt:
-    """Commit a shard as the compositor does, its frames as they are."""
-    with STORE.staged(area.segment(shard, "restored")) as path:
-        with SegmentWriter(path, shard.probe, output_picture(shard.probe, SIZE), SETTINGS) as writer:
-            for frame in read_frames(shard, STORE):
-                writer.write(frame)
-        summary = writer.summary
-    STORE.commit_bytes(write_faces_part([]), area.faces(shard))
-    receipt = Receipt(
-        shard.source.key,
-        shard.range,
-        frames=summary.frames,
-        first_pts=summary.first_pts,
-        last_pts=summary.last_pts,
-        digest=summary.digest,
-        size=summary.size,
-        sha256={"restored": summary.sha256},
-    )
-    STORE.commit_bytes(receipt.to_json().encode(), area.receipt(shard))
-    return receipt
+    return commit_shard(shard, area, STORE)
 
 
 def _second_segment(order: FinishingOrder) -> tuple[Path, Path]:
     """The segment and the receipt of the second shard."""
-    shard = order.shard.part(order.receipts[1].range.start, order.receipts[1].range.end)
-    return Path(order.area.segment(shard, "restored")), Path(order.area.receipt(shard))
+    receipt = order.receipts[1]
+    shard = order.shard.part(receipt.range.start, receipt.range.end)
+    return Path(order.area.segment(shard, "restored", receipt.sha256["restored"])), Path(order.area.receipt(shard))
 
 
 def _damage(segment: Path) -> None:
@@ -120,12 +87,12 @@ def test_a_result_that_is_lost_or_cut_short_after_its_record_is_written_anew(
     if kept_bytes is not None:
         result.write_bytes(whole[:kept_bytes])
     source = order.shard.source
-    assert not is_finished(order.area, order.out, source, STORE)
+    assert finished_row(order.area, order.out, source, STORE) is None
     for receipt in order.receipts:
         _done(order.shard.part(receipt.range.start, receipt.range.end), order.area)
     finish_video(order, STORE)
     assert result.stat().st_size == len(whole)
-    assert is_finished(order.area, order.out, source, STORE)
+    assert finished_row(order.area, order.out, source, STORE) is not None
 
 
 def test_a_segment_that_storage_gives_back_changed_is_never_joined(order: FinishingOrder) -> None:
@@ -136,6 +103,24 @@ def test_a_segment_that_storage_gives_back_changed_is_never_joined(order: Finish
         finish_video(order, STORE)
     assert _results(order) == []
     assert not receipt.exists()
+    assert not segment.exists()
+    shard = order.shard.part(order.receipts[1].range.start, order.receipts[1].range.end)
+    receipts = (order.receipts[0], _done(shard, order.area), *order.receipts[2:])
+    finish_video(replace(order, receipts=receipts), STORE)
+    assert (Path(order.out) / "a.mp4").exists()
+
+
+@pytest.mark.parametrize("what", ["restored", "faces"])
+def test_a_shard_that_lost_an_object_is_made_anew(order: FinishingOrder, what: str) -> None:
+    shard = order.shard.part(order.receipts[1].range.start, order.receipts[1].range.end)
+    (lost,) = Path(order.area.video(shard.source.key)).glob(f"{shard.range}.{what}.*")
+    lost.unlink()
+    with pytest.raises(MediaError, match="it is gone"):
+        finish_video(order, STORE)
+    assert not Path(order.area.receipt(shard)).exists()
+    receipts = (order.receipts[0], _done(shard, order.area), *order.receipts[2:])
+    finish_video(replace(order, receipts=receipts), STORE)
+    assert finished_row(order.area, order.out, shard.source, STORE) is not None
 
 
 def test_a_segment_that_was_encoded_wrong_is_joined_but_not_committed(order: FinishingOrder) -> None:
@@ -143,6 +128,8 @@ def test_a_segment_that_was_encoded_wrong_is_joined_but_not_committed(order: Fin
     segment, _ = _second_segment(order)
     _damage(segment)
     believed = replace(order.receipts[1], sha256={"restored": file_sha256(segment)})
+    shard = order.shard.part(believed.range.start, believed.range.end)
+    segment.rename(order.area.segment(shard, "restored", believed.sha256["restored"]))
     wrong = replace(order, receipts=(order.receipts[0], believed, *order.receipts[2:]))
     with pytest.raises(MediaError, match="was not kept: picture: "):
         finish_video(wrong, STORE)

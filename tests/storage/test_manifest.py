@@ -16,7 +16,6 @@ from storage.manifest import (
     commit_faces,
     commit_part,
     done_video_row,
-    failed_video_row,
     join_tables,
     read_video_row,
     shard_row,
@@ -131,13 +130,6 @@ def test_a_video_row_comes_back_as_written(area: WorkArea) -> None:
     assert (found["status"], found["source"], found["source_size"]) == ("done", "/videos/a.mp4", 123)
 
 
-def test_a_failed_video_keeps_its_reason(area: WorkArea) -> None:
-    commit_part(area, SOURCE, "videos", [failed_video_row(SOURCE, "the file is empty")], Store())
-    found = read_video_row(area, SOURCE, Store())
-    assert found is not None
-    assert (found["status"], found["reason"]) == ("failed", "the file is empty")
-
-
 def test_a_receipt_is_a_shard_row(area: WorkArea) -> None:
     shard = Shard(SOURCE, probe_of(), RECEIPT.range)
     row = shard_row(shard, RECEIPT)
@@ -150,7 +142,7 @@ def test_receipts_come_back_from_storage_and_are_small(area: WorkArea) -> None:
     shard = Shard(SOURCE, probe_of(), RECEIPT.range)
     assert list(read_receipts(area, [SOURCE], Store())) == []
     Store().commit_bytes(RECEIPT.to_json().encode(), area.receipt(shard))
-    Store().commit_bytes(b"no receipt", area.segment(shard, "restored"))
+    Store().commit_bytes(b"no receipt", area.segment(shard, "restored", "ab"))
     assert list(read_receipts(area, [SOURCE], Store())) == [RECEIPT]
     assert len(RECEIPT.to_json()) < 1024
 
@@ -164,23 +156,23 @@ def test_parts_of_all_videos_join_into_tables(area: WorkArea) -> None:
         )
         commit_part(area, source, "shards", [shard_row(Shard(source, probe_of(), RECEIPT.range), RECEIPT)], Store())
         commit_part(area, source, "videos", [done_video_row(source, {"weights": []})], Store())
-    commit_part(area, sources[2], "videos", [failed_video_row(sources[2], "empty")], Store())
-    join_tables(area, sources, Store())
+    join_tables(area, sources, {sources[2].key: "empty", sources[0].key: "once"}, Store())
     for name, schema, rows in (("faces", FACES_SCHEMA, 4), ("shards", SHARDS_SCHEMA, 2), ("videos", VIDEOS_SCHEMA, 3)):
         table = pq.read_table(area.table(name))
         assert table.schema.equals(schema)
         assert table.num_rows == rows
     assert pq.read_table(area.table("videos"))["status"].to_pylist() == ["done", "done", "failed"]
+    assert pq.read_table(area.table("videos"))["reason"].to_pylist() == ["", "", "empty"]
 
 
 def test_a_part_that_lacks_a_column_joins_with_nulls(area: WorkArea) -> None:
     """A job may be finished by a later facemill than it was begun with."""
     source = Source("/in/a.mp4", "a.mp4", FileIdentity(1, "1"))
-    commit_part(area, source, "videos", [failed_video_row(source, "it is empty")], Store())
+    commit_part(area, source, "videos", [done_video_row(source, {"damage": ["a lot"]})], Store())
     part = area.parts(source, "videos")
     pq.write_table(pq.read_table(part).drop_columns(["sha256", "verified"]), part)
-    join_tables(area, [source], Store())
+    join_tables(area, [source], {}, Store())
     table = pq.read_table(area.table("videos"))
     assert table.schema.equals(VIDEOS_SCHEMA)
-    assert table["reason"].to_pylist() == ["it is empty"]
+    assert table["damage"].to_pylist() == [["a lot"]]
     assert table["sha256"].to_pylist() == [None]

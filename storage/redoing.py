@@ -1,0 +1,34 @@
+"""`--force`: a job's videos are made again, and the results and their record stay until they are replaced.
+
+What is being made again is marked, and an interrupted run goes on by the plain command:
+
+    1. a mark for each video that is done       from now on the record does not keep it from being made
+    2. removal of failures and working objects  no shard is believed to be done any more
+    3. the video is made, its result and rows replaced
+    4. removal of its mark                      a crash before it: it is joined again, over itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from storage.catalogue import Source
+from storage.receipts import RECEIPT_SUFFIX, WorkArea
+from storage.store import Store
+
+
+def begin_again(area: WorkArea, sources: Sequence[Source], store: Store) -> None:
+    """Forget what a job has done, but not what it has found out about its sources, nor its results."""
+    recorded = frozenset(store.list_files(area.all_parts("videos")))
+    for source in sources:
+        if area.parts(source, "videos") in recorded:
+            store.commit_bytes(b"", area.redo(source), keep=True)
+    probes = {area.probe(source) for source in sources}
+    working = [url for url in store.list_files(area.work) if url not in probes]
+    store.remove(store.list_files(area.failures))
+    store.remove(sorted(working, key=lambda url: not url.endswith(("/joining.json", RECEIPT_SUFFIX))))
+
+
+def being_redone(area: WorkArea, store: Store) -> frozenset[str]:
+    """The marks of a job, as `WorkArea.redo` names them."""
+    return frozenset(store.list_files(area.redone))

@@ -1,0 +1,65 @@
+"""A job may be run again, twice at a time, and with other wishes: what is done is never lost and never doubled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import S3Server
+from tests.media import Audio, Clip, make_video
+
+VIDEOS = ("a.mp4", "deep/b.mkv")
+
+
+def started(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "flows.cli", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(run: subprocess.Popen[str], code: int = 0) -> str:
+    """What a run printed, once it has ended with this code."""
+    printed, _ = run.communicate(timeout=600)
+    assert run.returncode == code, printed
+    return printed
+
+
+def facemill(*arguments: object, code: int = 0) -> str:
+    return ended(started(*arguments), code)
+
+
+def make_sources(folder: Path) -> None:
+    (folder / "deep").mkdir(parents=True)
+    make_video(folder / VIDEOS[0], Clip(frames=30, audio=(Audio(),)))
+    make_video(folder / VIDEOS[1], Clip(frames=20, b_frames=2, muxer="matroska", seed=1))
+
+
+def restoring(source: object, out: object, *more: object) -> tuple[object, ...]:
+    options = ("--experts", "none", "--preset", "ultrafast", "--shard-seconds", "0.4")
+    return ("restore", source, "--out", out, *options, *more)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_two_runs_of_one_job_at_the_same_time_make_one_archive(
+    where: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source, out, more = tmp_path / "in", str(tmp_path / "out"), ()
+    make_sources(source)
+    if where == "s3":
+        s3: S3Server = request.getfixturevalue("s3")
+        out, more = f"{s3.make_bucket()}/out", ("--s3-endpoint", s3.endpoint)
+    runs = [started(*restoring(source, out, *more)) for _ in range(2)]
+    for run in runs:
+        assert "2 done, 0 failed." in ended(run)
+    assert "2 of 2 results hold everything of their sources" in facemill("verify", source, out, *more)
+    if where == "disk":
+        left = {path.relative_to(out).as_posix() for path in Path(out).rglob("*") if path.is_file()}
+    else:
+        left = {name.partition("/out/")[2] for name in s3.filesystem().find(out.removeprefix("s3://"))}
+    (job,) = {name.split("/")[1] for name in left if name.startswith("_facemill/")}
+    assert {name for name in left if not name.startswith("_facemill/")} == set(VIDEOS)
+    assert not [name for name in left if "/work/" in name or "partial" in name]
+    assert f"_facemill/{job}/job.json" in left
