@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from flows.config import load_config
+from flows.status import status
 from flows.weights import app as weights_commands
 from storage.errors import FacemillError
 from storage.words import counted
@@ -179,6 +180,9 @@ def verify(context: typer.Context) -> None:
     from flows.verify import verify as run
 
     _forward(context, run)
+
+
+app.command()(status)
 
 
 @app.command("eval", **_forwarded)

@@ -24,10 +24,16 @@ def kept_probe(source: Source, area: WorkArea, store: Store) -> VideoProbe:
     """
     if source.refusal:
         raise SourceError(source.refusal)
-    url = area.probe(source)
-    try:
-        return _JSON.validate_json(store.read_bytes(url))
-    except (FileNotFoundError, ValidationError):  # no run came so far, or one of another facemill
+    probe = left_probe(source, area, store)
+    if probe is None:
         probe = probe_video(source.url, store)
-        store.commit_bytes(_JSON.dump_json(probe), url)
-        return probe
+        store.commit_bytes(_JSON.dump_json(probe), area.probe(source))
+    return probe
+
+
+def left_probe(source: Source, area: WorkArea, store: Store) -> VideoProbe | None:
+    """The probe that an earlier run left; None when none came so far, or one of another facemill."""
+    try:
+        return _JSON.validate_json(store.read_bytes(area.probe(source)))
+    except (FileNotFoundError, ValidationError):
+        return None

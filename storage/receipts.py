@@ -89,6 +89,11 @@ class WorkArea:
     """`DST/_facemill/<job>`."""
 
     @property
+    def name(self) -> str:
+        """Of the job: 16 hex digits."""
+        return posixpath.basename(self.url)
+
+    @property
     def work(self) -> str:
         """What is removed as videos are finished."""
         return join(self.url, "work")
@@ -134,7 +139,7 @@ class WorkArea:
 
     def owner(self, source: Source) -> str:
         """How the names of partial files of a video's results begin, behind their mark."""
-        return f"{posixpath.basename(self.url)}-{source.key}-"
+        return f"{self.name}-{source.key}-"
 
     def parts(self, source: Source, table: str) -> str:
         """A finished video's rows of one manifest table; `videos` is the commit record and is written last."""
