@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows.clean import clean
 from flows.config import load_config
 from flows.status import status
 from flows.weights import app as weights_commands
@@ -183,6 +184,7 @@ def verify(context: typer.Context) -> None:
 
 
 app.command()(status)
+app.command()(clean)
 
 
 @app.command("eval", **_forwarded)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
+from datetime import UTC, datetime, timedelta
 
 import ray
 from botocore.exceptions import ClientError
@@ -20,6 +21,7 @@ from flows.planning import plan_videos
 from flows.pools import plan_pools
 from flows.progress import JobProgress, step
 from storage.catalogue import Source
+from storage.cleaning import find_own_waste, remove
 from storage.errors import DestinationError, explain
 from storage.failures import read_failures
 from storage.finishing import finished_row, variant_path
@@ -29,6 +31,9 @@ from storage.receipts import read_receipts
 from storage.redoing import begin_again, being_redone
 from storage.store import storage_errors_as
 from storage.words import counted
+
+_ABANDONED_AFTER = timedelta(days=1)
+"""An upload to the name of a result: until then it may be another job's."""
 
 
 def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
@@ -66,6 +71,10 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
     try:
         if not outcome.failed:
             job.store.remove(job.store.list_files(job.area.work))
+        done = set(outcome.done)
+        sources = [source for source in job.sources if source.relative_path in done]
+        for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):
+            remove(waste, job.store)
         job.store.remove_empty_folders(job.area.work)
     except (OSError, ClientError) as error:  # costs space, not the job
         told = f"the working files in {job.area.work} could not be removed ({explain(error)})"

@@ -79,6 +79,11 @@ def choose_container(probe: VideoProbe, relative_path: str, codec: Codec) -> Con
     )
 
 
+def possible_paths(relative_path: str) -> set[str]:
+    """Every path that the result of a source at `relative_path` may have, whatever is in it."""
+    return {relative_path, *(relative_path + suffixes[0] for suffixes in _SUFFIXES.values())}
+
+
 def demuxer_of(muxer: str) -> str:
     """FFmpeg's name of the demuxer that reads what `muxer` writes."""
     return {"mp4": "mov,mp4,m4a,3gp,3g2,mj2", "mov": "mov,mp4,m4a,3gp,3g2,mj2", "matroska": "matroska,webm"}.get(

@@ -1,0 +1,143 @@
+"""What crashes leave in a destination, and what of it is certainly of no use any more. Results and records never are.
+
+    partial files      `.facemill-partial-*` on disks, that no process holds locked
+    open uploads       to S3, of working objects and of results of the jobs that are on record; never of other keys
+    finished videos    their working objects, once the record says done
+    unfinished videos  their working objects, from which a resumed job goes on: only when that is asked for
+
+All of it must be of some age, since a process of another machine may still write; what belongs to videos that the same
+run has finished needs none.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from storage.catalogue import Source
+from storage.committing import PARTIAL_MARK, is_abandoned
+from storage.containers import possible_paths
+from storage.finishing import variant_path
+from storage.job_record import read_job_record
+from storage.job_status import JobFolder, is_done, job_folders, recorded_sources
+from storage.receipts import RECEIPT_SUFFIX, VARIANTS, WorkArea
+from storage.store import Store, is_remote, join
+from storage.uploads import Upload, abort, open_uploads, size_of
+
+Kind = Literal["partial file", "open upload", "finished video", "unfinished video"]
+
+
+@dataclass(frozen=True)
+class Waste:
+    """Something that can go."""
+
+    kind: Kind
+    place: str
+    """A file, the key of an upload, or the folder of a video's working objects."""
+    size: int
+    """Bytes."""
+    urls: tuple[str, ...] = ()
+    """Files, in the order in which they are to be removed."""
+    upload: Upload | None = None
+
+
+def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = False) -> Iterator[Waste]:
+    """All that can go in a destination.
+
+    Args:
+        before: what was written later stays.
+        unfinished: also the working objects of videos that are not done, of jobs that nothing was written for since.
+    """
+    folders = job_folders(out, store)
+    if is_remote(out):
+        results = {path for folder in folders for path in _results_of(_sources(folder.area, store))}
+        yield from _uploads(out, results, store, before)
+    else:
+        yield from _partial_files(out, store, before)
+    for folder in folders:
+        yield from _work_of(folder, store, before, unfinished)
+
+
+def find_own_waste(area: WorkArea, out: str, done: Sequence[Source], store: Store, *, before: datetime) -> list[Waste]:
+    """What is left of videos that a job has just finished: partial files of their results, and uploads.
+
+    Args:
+        before: uploads to the results' own names that were begun later may be another job's, and stay.
+    """
+    if is_remote(out):
+        finished = {area.video(source.key) for source in done}
+        uploads = [each for each in open_uploads(area.work, store) if posixpath.dirname(each.url) in finished]
+        return [*(_upload(each, store) for each in uploads), *_uploads(out, _results_of(done), store, before)]
+    owners = tuple(f"{PARTIAL_MARK}{area.owner(source)}" for source in done)
+    folders = {posixpath.dirname(join(out, source.relative_path)) for source in done}
+    partials = (path for folder in folders for path in Path(folder).glob(f"{PARTIAL_MARK}{area.name}-*"))
+    return [
+        Waste("partial file", str(path), path.stat().st_size, (str(path),))
+        for path in partials
+        if path.name.startswith(owners)
+    ]
+
+
+def remove(waste: Waste, store: Store) -> None:
+    """Remove it."""
+    if waste.upload is not None:
+        abort(waste.upload, store)
+    store.remove(list(waste.urls))
+
+
+def _partial_files(out: str, store: Store, before: datetime) -> Iterator[Waste]:
+    for file in store.list_details(out):
+        is_partial = posixpath.basename(file.url).startswith(PARTIAL_MARK)
+        if is_partial and file.modified < before and is_abandoned(Path(file.url)):
+            yield Waste("partial file", file.url, file.size, (file.url,))
+
+
+def _uploads(out: str, results: set[str], store: Store, before: datetime) -> Iterator[Waste]:
+    """Uploads that are facemill's own."""
+    for upload in open_uploads(out, store):
+        path = upload.url.removeprefix(join(out, ""))
+        if upload.begun < before and (path.startswith("_facemill/") or path in results):
+            yield _upload(upload, store)
+
+
+def _upload(upload: Upload, store: Store) -> Waste:
+    return Waste("open upload", upload.url, size_of(upload, store), upload=upload)
+
+
+def _sources(area: WorkArea, store: Store) -> Iterator[Source]:
+    record = read_job_record(area, store)
+    return iter(()) if record is None else recorded_sources(record)
+
+
+def _results_of(sources: Iterable[Source]) -> set[str]:
+    """Every path below the destination that a result of these may have."""
+    return {
+        variant_path(path, variant)
+        for source in sources
+        for path in possible_paths(source.relative_path)
+        for variant in VARIANTS
+    }
+
+
+def _work_of(folder: JobFolder, store: Store, before: datetime, unfinished: bool) -> Iterator[Waste]:
+    area = folder.area
+    urls = frozenset(file.url for file in folder.files)
+    done = {area.video(source.key) for source in _sources(area, store) if is_done(source, area, urls)}
+    at_rest = folder.last_active < before
+    videos: dict[str, list[str]] = {}
+    sizes: dict[str, int] = {}
+    for file in folder.files:
+        video, name = posixpath.split(file.url)
+        is_working = video.startswith(f"{area.work}/") and not name.startswith(PARTIAL_MARK)
+        if is_working and (file.modified < before if video in done else at_rest):
+            videos.setdefault(video, []).append(file.url)
+            sizes[video] = sizes.get(video, 0) + file.size
+    for video, files in videos.items():
+        if video in done or unfinished:
+            kind: Kind = "finished video" if video in done else "unfinished video"
+            ordered = sorted(files, key=lambda url: not url.endswith(("/joining.json", RECEIPT_SUFFIX)))
+            yield Waste(kind, video, sizes[video], tuple(ordered))
