@@ -97,27 +97,57 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.yaml") == f"no such configuration file: {tmp_path / 'none.yaml'}"
 
 
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"scale": "4"},
-        {"crf": "20"},
-        {"q_low": "7"},
-        {"compare": True},
-        {"experts": "t"},
-        {"min_face": "40"},
-        {"fidelity": "0.75"},
-        {"deinterlace": True},
-        {"shard_seconds": "9"},
-    ],
-)
-def test_settings_that_results_depend_on_make_another_job(changed: dict[str, object]) -> None:
-    assert job_id(load_config(None, {**GIVEN, **changed})) != job_id(load_config(None, GIVEN))
+NAMING = {
+    "codec": "hevc",
+    "crf": "20",
+    "preset": "slow",
+    "scale": "4",
+    "size": "640x480",
+    "deinterlace": True,
+    "w_skip": "40",
+    "w_medium": "90",
+    "w_resize": "160",
+    "q_low": "7",
+    "hysteresis": "0.1",
+    "detect_every": "6",
+    "min_face": "40",
+    "score": "0.8",
+    "experts": "t",
+    "fidelity": "0.75",
+    "baseline": True,
+    "compare": True,
+    "shard_seconds": "9",
+}
+NOT_NAMING = {
+    "detectors": "3",
+    "experts_f": "3",
+    "experts_t": "3",
+    "compositors": "2",
+    "device": "cpu",
+    "shard_timeout": "100",
+    "retry_failed": True,
+    "force": True,
+    "fail_fast": True,
+    "ray_address": "auto",
+    "s3_endpoint": "http://127.0.0.1:8333",
+    "out": "elsewhere",
+}
+BY_WHAT_IS_FOUND = {"sources", "follow_links", "expert_t_weights", "expert_f_weights"}
+"""The sources' identities and the weights' hashes name the job, whichever way they were asked for."""
 
 
-@pytest.mark.parametrize("changed", [{"detectors": "3"}, {"compositors": "2"}, {"device": "cpu"}])
-def test_settings_that_no_result_depends_on_are_the_same_job(changed: dict[str, object]) -> None:
-    assert job_id(load_config(None, {**GIVEN, **changed})) == job_id(load_config(None, GIVEN))
+@pytest.mark.parametrize(("name", "value"), NAMING.items())
+def test_settings_that_results_depend_on_make_another_job(name: str, value: object) -> None:
+    assert job_id(load_config(None, {**GIVEN, name: value})) != job_id(load_config(None, GIVEN))
+
+
+@pytest.mark.parametrize(("name", "value"), NOT_NAMING.items())
+def test_settings_that_no_result_depends_on_are_the_same_job(name: str, value: object) -> None:
+    assert job_id(load_config(None, {**GIVEN, name: value})) == job_id(load_config(None, GIVEN))
+
+
+def test_of_every_setting_it_is_decided_whether_it_names_the_job() -> None:
+    assert {*NAMING, *NOT_NAMING, *BY_WHAT_IS_FOUND} == set(JobConfig.model_fields)
 
 
 @pytest.mark.parametrize(

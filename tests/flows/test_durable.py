@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from tests.conftest import S3Server
@@ -63,3 +65,47 @@ def test_two_runs_of_one_job_at_the_same_time_make_one_archive(
     assert {name for name in left if not name.startswith("_facemill/")} == set(VIDEOS)
     assert not [name for name in left if "/work/" in name or "partial" in name]
     assert f"_facemill/{job}/job.json" in left
+
+
+@pytest.mark.timeout(900)
+def test_what_is_done_failed_or_wished_for_decides_what_a_run_does(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    make_sources(source)
+    (source / "bad.mp4").write_bytes(b"no video")
+
+    printed = facemill(*restoring(source, out, "--fail-fast"), code=1)
+    assert "0 done, 1 failed." in printed
+    assert "stopped at the first failure" in printed
+    assert status(out) == {"done": [], "failed": ["bad.mp4"], "left": list(VIDEOS)}
+
+    printed = facemill(*restoring(source, out), code=1)
+    assert "2 done, 1 failed." in printed
+    assert "1 source was found unusable before and left alone: --retry-failed tries again" in printed
+    assert status(out) == {"done": list(VIDEOS), "failed": ["bad.mp4"], "left": []}
+    (table,) = out.glob("_facemill/*/videos.parquet")
+    assert [row["status"] for row in pq.read_table(table).to_pylist()] == ["done", "failed", "done"]
+
+    before = {name: (out / name).stat() for name in VIDEOS}
+    printed = facemill(*restoring(source, out, "--retry-failed"), code=1)
+    assert "2 done, 1 failed." in printed
+    assert "left alone" not in printed
+    assert {name: (out / name).stat() for name in VIDEOS} == before
+
+    facemill(*restoring(source, out, "--force"), code=1)
+    assert status(out) == {"done": list(VIDEOS), "failed": ["bad.mp4"], "left": []}
+    for name in VIDEOS:
+        after = (out / name).stat()
+        assert after.st_size == before[name].st_size
+        assert after.st_ino != before[name].st_ino
+    assert not list(out.rglob(".facemill-partial-*"))
+    assert not list(out.glob("_facemill/*/work/*"))
+
+
+def status(out: Path) -> dict[str, list[str]]:
+    """Videos by their state, of the one job of a destination."""
+    (job,) = json.loads(facemill("status", out, "--json"))["jobs"]
+    return {
+        "done": job["done"],
+        "failed": [video["video"] for video in job["failed"]],
+        "left": [video["video"] for video in job["left"]],
+    }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from s3fs import S3FileSystem
 from storage.encoding import EncodeSettings
 from storage.errors import MediaError
 from storage.failures import Failure, read_failures
-from storage.finishing import FinishingOrder, finish_video, finished_row, give_up
+from storage.finishing import FinishingOrder, _assemble, finish_video, finished_row, give_up
 from storage.manifest import join_tables, read_all_video_rows
 from storage.media_index import index_media
 from storage.receipts import Receipt, WorkArea, read_receipts
@@ -29,7 +29,7 @@ from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
 from tests.conftest import S3Server
-from tests.media import Clip, make_video, shards_of
+from tests.media import Audio, Clip, make_video, shards_of
 from tests.storage.shard_work import SETTINGS, commit_shard, finishing_order
 
 FRAMES = 12
@@ -153,6 +153,19 @@ def record(order: FinishingOrder, store: Store) -> dict[str, Any]:
 
 def left_working(order: FinishingOrder, store: Store) -> list[str]:
     return store.list_files(order.area.work)
+
+
+@pytest.mark.parametrize("muxer", ["mp4", "mov", "matroska", "mpegts", "nut"])
+def test_the_same_segments_make_the_same_file_in_every_run(muxer: str, tmp_path: Path) -> None:
+    """Whoever of two runs writes the result and whoever the record, they agree."""
+    clip = Clip(frames=FRAMES, audio=(Audio(codec="mp2"),), muxer=muxer)
+    shards = shards_of(make_video(tmp_path / f"a.{muxer}", clip), Fraction(FRAMES, 50))
+    area = WorkArea(str(tmp_path / "_facemill" / "job"))
+    receipts = [commit_shard(shard, area, Store()) for shard in shards]
+    order = finishing_order(shards, receipts, area, str(tmp_path / "out"))
+    order = replace(order, choice=replace(order.choice, muxer=muxer))
+    hashes = {_assemble(replace(order, out=str(tmp_path / out)), "restored", Store())[1] for out in ("one", "other")}
+    assert len(hashes) == 1
 
 
 def test_a_crash_before_any_change_of_finishing_costs_nothing(ground: Ground) -> None:
