@@ -101,7 +101,7 @@ def verify_pair(pair: Pair, store: Store) -> Verdict:
     except FacemillError as error:
         unreadable = (Check("file", "can be read", "fault", explain(error)),)
         return Verdict(pair.source.relative_path, url, pair.result, unreadable, ())
-    before = Side(_index(url, store, bare=bare, probe=probe), probe)
+    before = Side(_index(url, store, bare=bare, probe=probe, into=result_probe.container), probe)
     expected, notes = _expected_frames(pair.source, before, store)
     checks = tuple(compare(before, expected, result, _terms(pair)))
     if pair.variant == "compare":
@@ -119,10 +119,12 @@ def _is_there(url: str, store: Store) -> bool:
         return store.exists(url)
 
 
-def _index(url: str, store: Store, *, bare: bool, probe: VideoProbe | None = None) -> MediaIndex:
-    threads = os.cpu_count() or 1
+def _index(
+    url: str, store: Store, *, bare: bool, probe: VideoProbe | None = None, into: str | None = None
+) -> MediaIndex:
+    threads, timeline = os.cpu_count() or 1, probe.timeline if probe else None
     with store.open_media(url) as media:
-        return index_media(media, url, bare=bare, threads=threads, timeline=probe.timeline if probe else None)
+        return index_media(media, url, bare=bare, threads=threads, timeline=timeline, into=into)
 
 
 def _expected_frames(source: Source, side: Side, store: Store) -> tuple[FrameIndex, list[str]]:

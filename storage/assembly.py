@@ -323,7 +323,7 @@ def _copy(
     """
     messages: list[str] = []
     left_out = {other.index for other in choice.left_out} | {probe.stream_index}
-    placer = PacketPlacer(container, probe.timeline, probe.stream_index)
+    placer = PacketPlacer(container, probe.timeline, probe.stream_index, choice.muxer)
     time_base = probe.time_base
     packets = iter(joined)
     waiting = next(packets, None)

@@ -205,6 +205,10 @@ class EpochFinder:
         return video_epoch if abs(seconds - new) < abs(seconds - old) else epoch
 
 
+_TAKE_EQUAL_TIMES = frozenset(("matroska", "webm", "flv"))
+"""Containers that take packets of any stream at one time, as those of TrueHD are when counted in milliseconds."""
+
+
 class PacketPlacer:
     """Moves the times of every stream's packets as a timeline moves the video's, and lets decoding times rise.
 
@@ -213,10 +217,11 @@ class PacketPlacer:
     that is restored gets its times elsewhere.
     """
 
-    def __init__(self, container: InputContainer, timeline: Timeline, video: int) -> None:
+    def __init__(self, container: InputContainer, timeline: Timeline, video: int, into: str) -> None:
         """Args:
         container: at its beginning.
         video: index of the main video stream.
+        into: FFmpeg's name of the container that takes the packets.
         """
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._epochs, self._video_base = timeline.epochs, bases.get(video, Fraction(1))
@@ -226,7 +231,8 @@ class PacketPlacer:
         if timeline.has_outliers and isinstance(stream, VideoStream):
             self._outliers = OutlierFilter(container.format.name, stream)
         self._last = {each.index: _NEVER for each in container.streams if each.index != video}
-        self._may_repeat = {each.index for each in container.streams if each.type in ("subtitle", "data")}
+        repeats = bool(_TAKE_EQUAL_TIMES & frozenset(into.split(",")))
+        self._may_repeat = {each.index for each in container.streams if repeats or each.type in ("subtitle", "data")}
         self.pushed: dict[int, int] = {}
         """By stream index: packets that had to go behind the one before."""
 

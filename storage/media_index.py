@@ -240,7 +240,13 @@ class MediaIndexer:
 
 
 def index_media(
-    source: str | IO[bytes], name: str, *, bare: bool, threads: int, timeline: Timeline | None = None
+    source: str | IO[bytes],
+    name: str,
+    *,
+    bare: bool,
+    threads: int,
+    timeline: Timeline | None = None,
+    into: str | None = None,
 ) -> MediaIndex:
     """Read a file from start to end and decode its picture.
 
@@ -249,6 +255,7 @@ def index_media(
         bare: as of `MediaIndexer`.
         threads: of the decoder.
         timeline: moves the packets of a source to where they are placed in time; as they are stamped unless given.
+        into: FFmpeg's name of the container that shall hold them; its own unless given.
 
     Raises:
         SourceError: it is no media file, or has no picture.
@@ -259,7 +266,7 @@ def index_media(
         stream.codec_context.thread_count = threads
         indexer = MediaIndexer(container, name, video=stream.index, bare=bare)
         decoding = _Decoding(stream)
-        placer = PacketPlacer(container, timeline or Timeline(), stream.index)
+        placer = PacketPlacer(container, timeline or Timeline(), stream.index, into or container.format.name)
         try:
             for packet in placer.placed(demuxed(container)):
                 indexer.take(packet)

@@ -308,7 +308,7 @@ def test_a_second_picture_that_steps_back_in_time_goes_behind_the_one_before(tmp
     two = tmp_path / "a.mkv"
     write(two, [ffmpeg.input(str(source))["v"]] * 2, c="copy")
     with av.open(str(two)) as container:
-        placer = PacketPlacer(container, Timeline(), 0)
+        placer = PacketPlacer(container, Timeline(), 0, "mp4")
         times = []
         for number, packet in enumerate(container.demux(video=1)):
             assert packet.dts is not None or not packet.size
@@ -318,6 +318,21 @@ def test_a_second_picture_that_steps_back_in_time_goes_behind_the_one_before(tmp
             times.append((packet.pts, packet.dts))
     assert times[8:11] == [(320, 320), (321, 321), (400, 400)]
     assert placer.pushed == {1: 1}
+
+
+@pytest.mark.parametrize(("into", "kept"), [("mp4", False), ("matroska", True), ("matroska,webm", True)])
+def test_packets_at_one_time_stay_there_where_the_container_takes_them(into: str, kept: bool, tmp_path: Path) -> None:
+    """TrueHD has 1200 frames a second, and Matroska counts milliseconds."""
+    source = make_video(tmp_path / "a.mkv", Clip(audio=(Audio("pcm_s16le", rate=8000),)))
+    with av.open(str(source)) as container:
+        placer = PacketPlacer(container, Timeline(), 0, into)
+        packets = [packet for packet in container.demux(audio=0) if packet.size]
+        packets[1].pts, packets[1].dts = packets[0].pts, packets[0].dts
+        for packet in packets[:2]:
+            placer.apply(packet)
+        first, second = ((packet.pts, packet.dts) for packet in packets[:2])
+    assert (first == second) is kept
+    assert placer.pushed == ({} if kept else {1: 1})
 
 
 def test_a_packet_that_the_result_does_not_take_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
