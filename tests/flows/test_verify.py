@@ -371,7 +371,7 @@ def test_a_comparison_is_known_by_the_manifest_too(tmp_path: Path) -> None:
     row = done_video_row(source, {"output": "other.mp4"})
     area = WorkArea(str(out / "_facemill" / "job"))
     commit_part(area, source, "videos", [row], Store())
-    join_tables(area, [source], Store())
+    join_tables(area, [source], {}, Store())
     assert variant_of("a.mp4", "other.compare.mp4") == "compare"
 
 
