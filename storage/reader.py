@@ -28,6 +28,7 @@ from storage.coded_pictures import is_closed_keyframe, repeats_a_frame
 from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
+from storage.late_references import HOLD_A_REFERENCE, MidwayStart, in_order_of_showing
 from storage.placing import CountedPlacer, place_stamped
 from storage.probe import VideoProbe
 from storage.scanning import counted_stamp
@@ -145,7 +146,7 @@ def _from_a_seek(
     last = source.shard.probe.timeline.last_pts
     for stream, packets in keyframes_before(source, start):
         known = (packet for packet in packets if last is None or packet.pts is None or packet.pts <= last)
-        frames = _if_first(timed(known, stream), lambda pts: pts <= start, losses)
+        frames = _if_first(timed(known, stream, midway=True), lambda pts: pts <= start, losses)
         if frames is not None:
             return frames
     return None
@@ -161,7 +162,7 @@ def _from_an_anchor(
     """Frames from the last anchor at or before `start` that gives its frame; None when there is none."""
     for anchor, stream, packets in anchors_before(source, anchors, start):
         # Frames that are shown before the anchor's lack what they refer to.
-        shown = dropwhile(partial(_is_before, anchor), timed(packets, stream, first_packet=anchor.packet))
+        shown = dropwhile(partial(_is_before, anchor), timed(packets, stream, first_packet=anchor.packet, midway=True))
         frames = _if_first(shown, anchor.pts.__eq__, losses)
         if frames is not None:
             return frames
@@ -215,8 +216,12 @@ def _timed(
     wanted: PtsRange,
     losses: ReadingLosses,
     first_packet: int = 0,
+    midway: bool = False,
 ) -> Iterator[VideoFrame]:
-    """Frames of `packets` at the pts that the timeline gives them; `first_packet` is the first one's number."""
+    """Frames of `packets` at the pts that the timeline gives them.
+
+    `first_packet` is the number of the first one, and `midway` whether it may not be the file's first.
+    """
     timeline = probe.timeline
     if timeline.counted:
         frames = _counted(packets, stream, probe, wanted, losses, first_packet)
@@ -225,7 +230,7 @@ def _timed(
             packets = OutlierFilter(probe.container, stream).applied(packets)
         if timeline.shifted:
             packets = _shifted(packets, timeline, first_packet, FieldPairs(stream))
-        frames = _decoded(packets, stream, losses, lambda packet: _count_refused(packet.pts, wanted, losses))
+        frames = _shown(packets, stream, losses, lambda packet: _count_refused(packet.pts, wanted, losses), midway)
     return place_stamped(frames, probe.frame_ticks)
 
 
@@ -274,6 +279,21 @@ def _counted(
         if frame.pts is not None:
             frame.pts = placer.place(frame.pts)
         yield frame
+
+
+def _shown(
+    packets: Iterator[Packet],
+    stream: VideoStream,
+    losses: ReadingLosses,
+    refused: Callable[[Packet], None],
+    midway: bool,
+) -> Iterator[VideoFrame]:
+    """As `_decoded`, in the order of showing."""
+    if stream.codec_context.name not in HOLD_A_REFERENCE:
+        return _decoded(packets, stream, losses, refused)
+    start = MidwayStart()
+    frames = in_order_of_showing(_decoded(start.noted(packets), stream, losses, refused))
+    return start.whole(frames) if midway else frames
 
 
 def _decoded(

@@ -177,9 +177,9 @@ def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Run
     for seconds in SHARD_SECONDS:
         result, row = runs.result(specimen, seconds), runs.rows(seconds)[specimen.name]
         assert any(specimen.note in line for line in row["damage"]), row["damage"]
-        assert [each.seconds for each in _frames(result)] == [
-            each.seconds for each in _frames(runs.zoo / specimen.name)
-        ]
+        # Sorted, since behind a loss the decoder of MPEG-2 gives frames in another order than they are shown.
+        expected = sorted(each.seconds for each in _frames(runs.zoo / specimen.name))
+        assert [each.seconds for each in _frames(result)] == expected
         for found, source in zip(copied_streams(result), copied_streams(runs.zoo / specimen.name), strict=True):
             assert is_part_of(found.digests, source.digests)
 

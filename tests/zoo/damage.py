@@ -72,6 +72,22 @@ def _without_packets(numbers: Sequence[int], codec: str, pix_fmt: str = "yuv420p
     return write_broken
 
 
+def _dropouts(path: Path) -> None:
+    """MPEG-2 as DVB sends it, of which packets are lost: single ones, and the first picture behind each keyframe that
+    others refer to.
+    """
+    _made(seconds=4, vcodec="mpeg2video", acodec="mp2", g=25)(path)
+    with av.open(str(path)) as container:
+        pictures = [((each.pos or 0) // 188, each.is_keyframe) for each in container.demux(video=0) if each.size]
+    content = path.read_bytes()
+    lost = set(random.Random(4).sample(range(pictures[10][0], len(content) // 188), 4))
+    for number, (_, is_keyframe) in enumerate(pictures[:-4]):
+        if number and is_keyframe:  # two B-frames follow, which are shown before it
+            lost |= set(range(pictures[number + 3][0], pictures[number + 4][0]))
+    kept = (content[at * 188 : at * 188 + 188] for at in range(len(content) // 188) if at not in lost)
+    path.write_bytes(b"".join(kept))
+
+
 def _of_two_sizes(path: Path) -> None:
     """A transport stream that goes over from 160x120 to 128x96 without its clock changing."""
     content = b""
@@ -156,6 +172,14 @@ SPECIMENS: tuple[Specimen, ...] = (
         _noise_in(_made(seconds=4, acodec="aac", movflags="+faststart"), blocks=2, size=300, seed=3),
         "damaged",
         "damaged",
+    ),
+    Specimen(
+        "dvb dropouts.ts",
+        "damage",
+        "MPEG-2 with B-frames in MPEG-TS that lacks packets, and pictures behind keyframes",
+        _dropouts,
+        "damaged",
+        "packets are incomplete",
     ),
     Specimen(
         "zeros.ts",
