@@ -1,4 +1,4 @@
-"""Fixtures that any test may use (a real S3 server), and the tests' own options."""
+"""Fixtures that any test may use: a real S3 server."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ ACCESS_KEY = "facemill-tests"
 SECRET_KEY = "a-secret-of-the-tests"
 
 _READY_WITHIN_SECONDS = 60
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much of the zoo to take."""
-    parser.addoption("--whole-zoo", action="store_true", help="every specimen of tests/zoo, not a sample of them")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.zoo import ALL, SAMPLE, write_zoo
+from tests.zoo import ALL, write_zoo
 from tests.zoo.checks import (
     Frame,
     copied_streams,
@@ -51,22 +51,18 @@ class Runs:
         return self.outs[shard_seconds] / str(row["output"])
 
 
-def _taken(config: pytest.Config) -> tuple[Specimen, ...]:
-    return ALL if config.getoption("--whole-zoo") else SAMPLE
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that takes a specimen takes those whose outcome its marker names."""
     if "specimen" in metafunc.fixturenames:
         (outcomes,) = (marker.args for marker in metafunc.definition.iter_markers("outcome"))
-        chosen = [each for each in _taken(metafunc.config) if each.outcome in outcomes]
+        chosen = [each for each in ALL if each.outcome in outcomes]
         metafunc.parametrize("specimen", chosen, ids=[each.name for each in chosen])
 
 
 @pytest.fixture(scope="module")
-def runs(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     zoo = tmp_path_factory.mktemp("zoo")
-    write_zoo(zoo, _taken(pytestconfig))
+    write_zoo(zoo)
     outs = {seconds: tmp_path_factory.mktemp(f"out-{seconds}") for seconds in SHARD_SECONDS}
     printed = {}
     for seconds, out in outs.items():
@@ -86,11 +82,6 @@ def _frames(path: Path) -> list[Frame]:
 
 def test_the_zoo_has_no_name_twice() -> None:
     assert len({each.name for each in ALL}) == len(ALL)
-
-
-def test_the_sample_of_every_run_is_more_than_sixty_with_all_that_are_damaged() -> None:
-    assert len(SAMPLE) >= 60
-    assert {each.name for each in ALL if each.outcome != "exact"} <= {each.name for each in SAMPLE}
 
 
 @pytest.mark.outcome("exact")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,14 +15,6 @@ ALL: tuple[Specimen, ...] = (
     *streams.SPECIMENS,
     *damage.SPECIMENS,
 )
-
-_ONE_IN = 3
-
-SAMPLE: tuple[Specimen, ...] = tuple(
-    each for each in ALL if each.outcome != "exact" or zlib.crc32(each.name.encode()) % _ONE_IN == 0
-)
-"""What every run of the tests takes, for want of time: all that are damaged, and a third of the others, the same ones
-however many join them. `pytest --whole-zoo` takes all."""
 
 
 def write_zoo(folder: Path, specimens: Iterable[Specimen] = ALL) -> None:
