@@ -349,6 +349,7 @@ def _copy(
         packet.stream = target
         _mux(out, packet, f"{indexer.index.name}: stream {source_index} ({target.type})")
     mux_video_until(None)
+    indexer.take_late_streams(container)
     for index, pushed in placer.pushed.items():
         if index in copied:
             messages.append(

@@ -55,7 +55,7 @@ class ContainerChoice:
     relative_path: str
     """Of the result: the source's own, or with the new suffix appended when the container had to change."""
     left_out: tuple[OtherStream, ...]
-    """Streams that no container at hand can hold; named in the manifest."""
+    """Streams that no container at hand can hold, or that cannot be read; named in the manifest."""
     reason: str
     """Why the container is not the source's own; empty when it is."""
 
@@ -96,6 +96,8 @@ def _left_out(muxer: str, probe: VideoProbe) -> tuple[OtherStream, ...]:
 
 
 def _holds(muxer: str, other: OtherStream) -> bool:
+    if other.is_late:
+        return False
     if other.kind == "attachment":
         return muxer == "matroska"
     if other.codec == TIME_CODE:

@@ -340,4 +340,8 @@ def _damage(order: FinishingOrder, report: AssemblyReport) -> list[str]:
         told.insert(0, f"{are} damaged: the decoder made up what was missing")
     if report.frames_not_decoded:
         told.insert(0, f"{counted(report.frames_not_decoded, 'video packet')} of the source gave no frame")
-    return told + [f"stream {name} cannot be held by the container" for name in report.streams_left_out]
+    late = {other.index for other in order.shard.probe.other_streams if other.is_late}
+    for name in report.streams_left_out:
+        is_late = int(name.partition(":")[0]) in late
+        told.append(f"stream {name} " + ("appears only midway" if is_late else "cannot be held by the container"))
+    return told

@@ -54,7 +54,7 @@ VIDEOS_SCHEMA = pa.schema(
         ("damage", pa.list_(pa.string())),  # what of the source could not be brought over, in words
         ("streams_copied", pa.int32()),
         ("packets_copied", pa.int64()),
-        ("streams_left_out", pa.list_(pa.string())),  # streams the container cannot hold: index:kind:codec
+        ("streams_left_out", pa.list_(pa.string())),  # streams that are not in the result: index:kind:codec
         ("verified", pa.list_(pa.string())),  # checks against the source that held before the commit: what was compared
         ("allowed", pa.list_(pa.string())),  # differences from the source that the container excuses, in the same words
         ("tracks", pa.int32()),

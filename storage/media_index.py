@@ -25,6 +25,7 @@ from av.video.stream import VideoStream
 from storage.clocks import PacketPlacer
 from storage.coded_pictures import repeats_a_frame
 from storage.demuxing import demuxed
+from storage.descriptions import late_streams
 from storage.h264 import FieldPairs
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
@@ -219,6 +220,12 @@ class MediaIndexer:
             video=video,
         )
 
+    def take_late_streams(self, container: InputContainer) -> None:
+        """Enter the streams that appeared while the container was demuxed; they have no packets here."""
+        tick = Fraction(1, av.time_base)
+        late = (StreamIndex(each.index, each.kind, each.codec, tick, {}, 0) for each in late_streams(container))
+        self.index.streams = (*self.index.streams, *late)
+
     def take(self, packet: Packet, *, hashed: bool = True) -> None:
         """Enter a packet; empty ones, those of no stream in the index, and pictures that an edit list hides are not.
         Of two fields that are one frame, the first stands for both.
@@ -275,6 +282,7 @@ def index_media(
         except av.error.FFmpegError as error:
             indexer.index.messages.append(f"demuxing stopped early: {error.strerror}")
             decoding.feed(None)
+        indexer.take_late_streams(container)
         indexer.index.frames = decoding.frames()
         return indexer.index
 

@@ -11,7 +11,6 @@ import re
 import struct
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from threading import Lock
 from typing import Literal, cast
 
 import av
@@ -21,6 +20,8 @@ from av.sidedata.sidedata import SideData, SideDataContainer
 from av.sidedata.sidedata import Type as Kind
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from storage.descriptions import described_stream
 
 _ROTATIONS = {
     90: (0, -65536, 0, 65536, 0, 0, 0, 0, 1 << 30),
@@ -35,8 +36,6 @@ TOP_FIELD_FIRST, BOTTOM_FIELD_FIRST = 4, 5
 """AVFieldOrder of frames that hold both fields, as FFmpeg's muxers and encoders use it."""
 
 _CHROMA_LOCATIONS = frozenset("left center topleft top bottomleft bottom".split())
-_DESCRIPTION_LOCK = Lock()
-
 _KEPT = {
     Kind.MASTERING_DISPLAY_METADATA,
     Kind.CONTENT_LIGHT_LEVEL,
@@ -175,7 +174,7 @@ def read_picture_tags(container: InputContainer, stream: VideoStream, frame: Vid
         frame: the first decoded frame.
     """
     found = {data.type: data for data in side_data_of(frame)}
-    description = _description_of(container, stream.index)
+    description = described_stream(container, stream.index)
     return PictureTags(
         field_order=_field_order(stream, frame),
         chroma_location=_chroma_location(description),
@@ -226,22 +225,6 @@ def _shows_top_first(frame: VideoFrame) -> bool:
     except av.error.BlockingIOError:
         return False
     return True
-
-
-def _description_of(container: InputContainer, index: int) -> list[str]:
-    """FFmpeg's lines about one stream of a file."""
-    with _DESCRIPTION_LOCK:  # the level is the process's
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.VERBOSE)
-        av.logging.set_libav_level(av.logging.VERBOSE)  # below it, the place of the chroma is not told
-        try:
-            lines = container.dumps_format().splitlines()  # type: ignore[attr-defined]
-        finally:
-            av.logging.set_libav_level(av.logging.INFO)
-            av.logging.set_level(level)
-    begin = next((at for at, line in enumerate(lines) if re.match(rf"  Stream #0:{index}\b", line)), len(lines))
-    end = next((at for at in range(begin + 1, len(lines)) if not lines[at].startswith("    ")), len(lines))
-    return lines[begin:end]
 
 
 def _chroma_location(description: list[str]) -> str:

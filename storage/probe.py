@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from io import RawIOBase
-from typing import IO, Literal
+from typing import IO
 
 import av
 from av.container import InputContainer
@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 
 from storage.coded_pictures import repeats_a_frame
 from storage.demuxing import demuxed
+from storage.descriptions import StreamKind, late_streams
 from storage.errors import SourceError
 from storage.limits import (
     DEMUX_OPTIONS,
@@ -50,11 +51,13 @@ class OtherStream:
     """A stream of the source that is carried over packet by packet."""
 
     index: int
-    kind: Literal["video", "audio", "subtitle", "data", "attachment", "unknown"]
+    kind: StreamKind
     codec: str
     """FFmpeg's codec name; empty when FFmpeg does not know it."""
     is_empty: bool = False
     """Whether it is announced but has not one packet."""
+    is_late: bool = False
+    """Whether it appears only midway, so that no packet of it can be had."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +190,9 @@ def probe_video(url: str, store: Store) -> VideoProbe:
             ticks = probe.frame_ticks
             scan = scan_packets(container, stream, ticks, counted=counted, reorder=reorder, lead=lead)
             timeline = _with_cut_told(scan, container)
+            late = tuple(
+                OtherStream(each.index, each.kind, each.codec, is_late=True) for each in late_streams(container)
+            )
     stamped = frame.pts is not None and not counted and not scan.timeline.shifted
     first_pts = probe.first_pts if stamped else scan.first_pts
     if first_pts is None:
@@ -202,7 +208,7 @@ def probe_video(url: str, store: Store) -> VideoProbe:
         first_pts=first_pts,
         duration=duration,
         timeline=timeline,
-        other_streams=others,
+        other_streams=(*others, *(OtherStream(each.index, each.kind, each.codec, is_late=True) for each in late)),
         frame_ticks=scan.frame_ticks or probe.frame_ticks,
     )
 
