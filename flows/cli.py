@@ -142,7 +142,7 @@ def restore(
     told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
     say(told)
     if outcome.stopped:
-        say("stopped at the first failure, as --fail-fast asks. The same command again goes on with the others")
+        say("stopped at the first failure, as --fail-fast asks. Run the job without it to go on with the others")
     if outcome.left_alone:
         alone = counted(len(outcome.left_alone), "source was", "sources were")
         say(f"{alone} found unusable before and left alone: --retry-failed tries again")

@@ -27,7 +27,7 @@ from storage.failures import read_failures
 from storage.finishing import finished_row, variant_path
 from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
-from storage.receipts import read_receipts
+from storage.receipts import read_receipts, receipts_apart
 from storage.redoing import begin_again, being_redone
 from storage.store import storage_errors_as
 from storage.words import counted
@@ -70,7 +70,7 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
     """Remove what killed processes left among the working objects; what failed videos have is their next run's."""
     try:
         if not outcome.failed:
-            job.store.remove(job.store.list_files(job.area.work))
+            job.store.remove(*receipts_apart(job.store.list_files(job.area.work)))
         done = set(outcome.done)
         sources = [source for source in job.sources if source.relative_path in done]
         for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):

@@ -24,7 +24,7 @@ from storage.containers import possible_paths
 from storage.finishing import variant_path
 from storage.job_record import read_job_record
 from storage.job_status import JobFolder, is_done, job_folders, recorded_sources
-from storage.receipts import RECEIPT_SUFFIX, VARIANTS, WorkArea
+from storage.receipts import VARIANTS, WorkArea, receipts_apart
 from storage.store import Store, is_remote, join
 from storage.uploads import Upload, abort, open_uploads, size_of
 
@@ -41,7 +41,7 @@ class Waste:
     size: int
     """Bytes."""
     urls: tuple[str, ...] = ()
-    """Files, in the order in which they are to be removed."""
+    """Files."""
     upload: Upload | None = None
 
 
@@ -86,7 +86,7 @@ def remove(waste: Waste, store: Store) -> None:
     """Remove it."""
     if waste.upload is not None:
         abort(waste.upload, store)
-    store.remove(list(waste.urls))
+    store.remove(*receipts_apart(waste.urls))
 
 
 def _partial_files(out: str, store: Store, before: datetime) -> Iterator[Waste]:
@@ -139,5 +139,4 @@ def _work_of(folder: JobFolder, store: Store, before: datetime, unfinished: bool
     for video, files in videos.items():
         if video in done or unfinished:
             kind: Kind = "finished video" if video in done else "unfinished video"
-            ordered = sorted(files, key=lambda url: not url.endswith(("/joining.json", RECEIPT_SUFFIX)))
-            yield Waste(kind, video, sizes[video], tuple(ordered))
+            yield Waste(kind, video, sizes[video], tuple(files))

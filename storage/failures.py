@@ -7,10 +7,11 @@ same time or before, in which it did not.
 from __future__ import annotations
 
 import posixpath
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.catalogue import Source
 from storage.errors import SourceError, explain
@@ -44,8 +45,9 @@ def commit_failure(area: WorkArea, source: Source, failure: Failure, store: Stor
 
 def read_failures(area: WorkArea, store: Store) -> dict[str, Failure]:
     """Every failure of a job, by `Source.key`."""
-    return {
-        posixpath.basename(url).removesuffix(".json"): Failure.model_validate_json(store.read_bytes(url))
-        for url in store.list_files(area.failures)
-        if url.endswith(".json")
-    }
+    found = {}
+    for url in store.list_files(area.failures):
+        with suppress(FileNotFoundError, ValidationError):  # gone meanwhile, or of another facemill: then it is tried
+            key = posixpath.basename(url).removesuffix(".json")
+            found[key] = Failure.model_validate_json(store.read_bytes(url))
+    return found

@@ -34,7 +34,7 @@ from storage.manifest import commit_faces, commit_part, done_video_row, read_vid
 from storage.picture_checks import other_field_order
 from storage.probe import VideoProbe
 from storage.reader import read_frames, refuse_changed
-from storage.receipts import RECEIPT_SUFFIX, Receipt, Variant, WorkArea, agreed_receipts, forget_shard
+from storage.receipts import Receipt, Variant, WorkArea, agreed_receipts, forget_shard, receipts_apart
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
@@ -152,10 +152,9 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
 
     The record is there by now: a failure here costs space, not the video.
     """
-    first = (area.joining(source), RECEIPT_SUFFIX)
-    urls = sorted(store.list_files(area.video(source.key)), key=lambda url: not url.endswith(first))
     try:
-        store.remove([area.redo(source), area.failure(source), *urls])
+        speaking, spoken_of = receipts_apart(store.list_files(area.video(source.key)))
+        store.remove([area.redo(source), area.failure(source)], speaking, spoken_of)
     except (OSError, ClientError) as error:
         return [f"its working files could not be removed ({explain(error)})"]
     return []

@@ -177,7 +177,17 @@ def agreed_receipts(area: WorkArea, source: Source, receipts: Sequence[Receipt],
 def forget_shard(area: WorkArea, shard: Shard, receipt: Receipt, store: Store) -> None:
     """Remove what speaks of a shard, then its objects, so that the next run makes it anew."""
     named = [area.segment(shard, variant, sha256) for variant, sha256 in receipt.sha256.items()]
-    store.remove([area.joining(shard.source), area.receipt(shard), *named, area.faces(shard, receipt.faces_sha256)])
+    speaking = [area.joining(shard.source), area.receipt(shard)]
+    store.remove(speaking, [*named, area.faces(shard, receipt.faces_sha256)])
+
+
+def receipts_apart(urls: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Working objects in two: those that speak of others, which must go first, and the others."""
+    speaking: list[str] = []
+    spoken_of: list[str] = []
+    for url in urls:
+        (speaking if url.endswith((RECEIPT_SUFFIX, "/joining.json")) else spoken_of).append(url)
+    return speaking, spoken_of
 
 
 def read_receipts(area: WorkArea, sources: Iterable[Source], store: Store) -> Iterator[Receipt]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from storage.catalogue import Source
-from storage.receipts import RECEIPT_SUFFIX, WorkArea
+from storage.receipts import WorkArea, receipts_apart
 from storage.store import Store
 
 
@@ -25,8 +25,7 @@ def begin_again(area: WorkArea, sources: Sequence[Source], store: Store) -> None
             store.commit_bytes(b"", area.redo(source), keep=True)
     probes = {area.probe(source) for source in sources}
     working = [url for url in store.list_files(area.work) if url not in probes]
-    store.remove(store.list_files(area.failures))
-    store.remove(sorted(working, key=lambda url: not url.endswith(("/joining.json", RECEIPT_SUFFIX))))
+    store.remove(store.list_files(area.failures), *receipts_apart(working))
 
 
 def being_redone(area: WorkArea, store: Store) -> frozenset[str]:

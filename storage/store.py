@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-import tempfile
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,12 +20,15 @@ from fsspec.spec import AbstractFileSystem
 
 from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, FacemillError, SourceError, UsageError
+from storage.temporary import temporary_folder
 
 READ_BLOCK_BYTES = 4 << 20
 """Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
 
 ATTEMPTS = 8
 """At a request that S3 does not answer, or with 5xx or SlowDown, each after a longer pause: two minutes in all."""
+
+_REMOVED_AT_A_TIME = 16
 
 CONNECT_TIMEOUT_SECONDS = 10
 READ_TIMEOUT_SECONDS = 60
@@ -177,8 +180,8 @@ class Store:
             with partial_file(Path(self.filesystem(folder)[1]), owner) as partial:
                 yield partial
             return
-        with tempfile.TemporaryDirectory(prefix="facemill-") as temporary:
-            yield Path(temporary) / "content"
+        with temporary_folder() as temporary:
+            yield temporary / "content"
 
     def commit_file(self, written: Path, url: str, *, keep: bool = False) -> bool:
         """Make a file from `scratch` appear at `url`, in its folder, at once and whole.
@@ -220,19 +223,26 @@ class Store:
         if not is_remote(url):
             yield Path(path)
             return
-        with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
-            local = Path(scratch) / posixpath.basename(path)
+        with temporary_folder() as temporary:
+            local = temporary / posixpath.basename(path)
             filesystem.get_file(path, str(local))
             yield local
 
-    def remove(self, urls: list[str]) -> None:
-        """Remove files; one that is gone already is no error. On disks, folders left empty go too."""
-        for url in urls:
-            filesystem, path = self.filesystem(url)
-            try:
-                filesystem.rm_file(path)
-            except FileNotFoundError:
-                continue
+    def remove(self, *groups: Iterable[str]) -> None:
+        """Remove files; one that is gone already is no error. On disks, folders left empty go too.
+
+        Args:
+            groups: URLs; of one group in any order, each group when the one before is gone.
+        """
+        for group in groups:
+            with ThreadPoolExecutor(_REMOVED_AT_A_TIME) as pool:  # a request of S3 removes one object
+                for _ in pool.map(self._remove_one, group):
+                    pass
+
+    def _remove_one(self, url: str) -> None:
+        filesystem, path = self.filesystem(url)
+        with suppress(FileNotFoundError):
+            filesystem.rm_file(path)
             if not is_remote(url):
                 self._remove_if_empty(Path(path).parent)
 

@@ -7,7 +7,7 @@ the process, or the whole of another run.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -67,10 +67,11 @@ class SteppedStore(Store):
             self._change(url)
         return super().commit_bytes(content, url, keep=keep)
 
-    def remove(self, urls: Sequence[str]) -> None:
-        for url in urls:
-            self._change(url)
-            super().remove([url])
+    def remove(self, *groups: Iterable[str]) -> None:
+        for group in groups:
+            for url in group:
+                self._change(url)
+                super().remove([url])
 
 
 @dataclass

@@ -1,0 +1,69 @@
+"""Folders for what is on its way to or from S3. They end with the process that made them, however that ends.
+
+A killed process leaves its folder, which may hold a whole video. Each folder is locked as long as its process lives,
+and every process removes the ones that no lock holds before it makes its first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+_PREFIX = "facemill-scratch-"
+_TRIES = 100
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A new, empty folder of this machine, removed at the end."""
+    sweep(Path(tempfile.gettempdir()))
+    folder, lock = _new_locked_folder()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def _new_locked_folder() -> tuple[Path, int]:
+    for _ in range(_TRIES):
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        lock = _locked(folder)
+        if lock is not None and folder.exists():
+            return folder, lock
+        # Another process that sweeps came between the two calls.
+        if lock is not None:
+            os.close(lock)
+    raise OSError(f"{tempfile.gettempdir()}: folders made here are removed again and again")
+
+
+@cache
+def sweep(parent: Path) -> None:
+    """Remove what killed processes left in `parent`; once a process, and of this user only."""
+    with os.scandir(parent) as entries:
+        left = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
+    for folder in left:
+        lock = _locked(folder)
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """A lock on a folder; None when another process has it, or the folder is gone, a link, or another user's."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
