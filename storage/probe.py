@@ -39,6 +39,9 @@ TIME_CODE = "tmcd"
 """Codec name of a track that MP4's muxers write from the picture's `timecode` tag."""
 
 _FALLBACK_RATE = Fraction(25)
+_FASTEST_RATE, _SLOWEST_RATE = Fraction(1000), Fraction(1, 60)
+"""Frames a second that a header may tell. Beyond them it is damaged, and not believed."""
+
 _TELL_DURATION = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "avi", "flv", "asf"))
 """Demuxers whose duration comes from a header; others guess it from the size or from the last packets."""
 
@@ -189,7 +192,7 @@ def probe_video(url: str, store: Store) -> VideoProbe:
         with _opened(media, url) as (container, stream):
             ticks = probe.frame_ticks
             scan = scan_packets(container, stream, ticks, counted=counted, reorder=reorder, lead=lead)
-            timeline = _with_cut_told(scan, container)
+            timeline = _with_rate_told(_with_cut_told(scan, container), stream, probe)
             late = tuple(
                 OtherStream(each.index, each.kind, each.codec, is_late=True) for each in late_streams(container)
             )
@@ -226,6 +229,27 @@ def _with_cut_told(scan: Scan, container: InputContainer) -> Timeline:
     return replace(scan.timeline, remarks=(*scan.timeline.remarks, told))
 
 
+def _told_rate(stream: VideoStream) -> Fraction:
+    return stream.guessed_rate or stream.average_rate or _FALLBACK_RATE
+
+
+def _nominal_rate(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Frames a second, as told where that may be; of AVI always, whose stamps count in nothing else."""
+    told = _told_rate(stream)
+    return told if container.format.name == "avi" or _SLOWEST_RATE <= told <= _FASTEST_RATE else _FALLBACK_RATE
+
+
+def _with_rate_told(timeline: Timeline, stream: VideoStream, probe: VideoProbe) -> Timeline:
+    """The timeline, with a remark when its frames are counted at another rate than the one that is told."""
+    told = _told_rate(stream)
+    if not timeline.counted or told * probe.frame_ticks * probe.time_base == 1:
+        return timeline
+    remark = (
+        f"its header tells {float(told):.2g} frames a second, and it has no timestamps: {_FALLBACK_RATE} were taken"
+    )
+    return replace(timeline, remarks=(*timeline.remarks, remark))
+
+
 @contextmanager
 def _opened(media: str | IO[bytes], url: str) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not isinstance(media, str):
@@ -253,7 +277,7 @@ def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame,
     time_base = stream.time_base
     if time_base is None:
         raise SourceError(f"{url}: its video stream has no time base. Remux it into a container (mp4, mkv) first")
-    rate = stream.guessed_rate or stream.average_rate or _FALLBACK_RATE
+    rate = _nominal_rate(container, stream)
     context = stream.codec_context
     full_range = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
     tags = read_picture_tags(container, stream, frame)

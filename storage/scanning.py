@@ -36,6 +36,9 @@ _COUNTING_FROM_SEEKS = frozenset(("mpeg", "avi"))
 """Demuxers that count times from where a seek sent them: of MPEG-PS, where a PES packet of several frames has one time;
 of AVI, where behind damage its index and its packets tell different numbers."""
 
+_LONGEST_DURATION_SECONDS = 60
+"""Of a video packet. FFmpeg mostly guesses it by a rate, which damage may have made one of years."""
+
 _TOO_FEW_STAMPS = Fraction(3, 2)
 """A nominal duration that is longer by more than the packets' mean one is that between stamps, not between frames."""
 
@@ -172,6 +175,7 @@ class _StampedWalk:
         self._stream, self._frame_ticks, self._unstamped_first = stream, frame_ticks, lead
         bases = {each.index: each.time_base for each in container.streams if each.time_base}
         self._bases = bases
+        self._longest_duration = max(frame_ticks, _LONGEST_DURATION_SECONDS / bases[stream.index])
         self._fields = FieldPairs(stream)
         self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS
         self._finder = EpochFinder(container.format.name, stream.index, bases)
@@ -208,7 +212,7 @@ class _StampedWalk:
             self._ends[packet.stream_index] = max(end, self._ends.get(packet.stream_index, end))
         if packet.pts is not None and packet.stream_index in self._timed:
             duration = packet.duration or 0
-            if packet.stream_index == self._stream.index and not duration:
+            if packet.stream_index == self._stream.index and not 0 < duration <= self._longest_duration:
                 duration = math.ceil(self._frame_ticks)
             account.extents.setdefault(packet.stream_index, _Extent()).take(packet.pts, duration)
 

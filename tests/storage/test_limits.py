@@ -13,11 +13,14 @@ import numpy as np
 import pytest
 
 from storage import limits
+from storage.assembly import assemble_video
+from storage.containers import choose_container
 from storage.errors import SourceError
 from storage.probe import open_container, probe_video
 from storage.reader import ReadingLosses, read_frames
 from storage.store import Store
-from tests.media import Clip, make_video, whole
+from tests.media import Clip, decoded_by_pyav, encode_segments, make_video, shards_of, whole
+from tests.zoo.specimen import remuxed
 
 
 @pytest.fixture
@@ -102,6 +105,35 @@ def test_a_frame_that_grows_beyond_the_limit_midway_costs_itself_only(
     losses = ReadingLosses()
     assert sum(1 for _ in read_frames(shard, Store(), losses=losses)) == 9
     assert losses.corrupt_packets == 1
+
+
+@pytest.mark.parametrize(("codec", "suffix"), [("libx264", "h264"), ("libx265", "hevc")])
+@pytest.mark.parametrize("ticks_a_second", ["1/5000000", "1/400"], ids=["months a frame", "minutes a frame"])
+def test_a_rate_that_no_timestamp_bears_out_is_not_believed(
+    ticks_a_second: str, codec: str, suffix: str, tmp_path: Path
+) -> None:
+    good = make_video(tmp_path / f"good.{suffix}", Clip(50, codec=codec, b_frames=2))
+    rated = {"bsf:v": f"{'h264' if suffix == 'h264' else 'hevc'}_metadata=tick_rate={ticks_a_second}"}
+    shards = [whole(path) for path in (good, remuxed(good, tmp_path / f"a.{suffix}", **rated))]
+    before, after = ([frame.pts for frame in read_frames(shard, Store())] for shard in shards)
+    assert after == before
+    assert not shards[0].probe.timeline.remarks
+    assert "frames a second, and it has no timestamps: 25 were taken" in shards[1].probe.timeline.remarks[0]
+
+
+@pytest.mark.parametrize("suffix", ["flv", "ts"])
+def test_a_rate_that_the_timestamps_contradict_is_not_believed(suffix: str, tmp_path: Path) -> None:
+    """FFmpeg guesses the packets' durations by it, the last one's too."""
+    good = make_video(tmp_path / f"good.{suffix}", Clip(50, b_frames=2))
+    path = remuxed(good, tmp_path / f"a.{suffix}", **{"bsf:v": "h264_metadata=tick_rate=1/5000000"})
+    shard = whole(path)
+    assert shard.probe.seconds == pytest.approx(2)
+    assert shard.probe.frame_ticks * shard.probe.time_base == Fraction(1, 25)
+    assert [frame.pts for frame in read_frames(shard, Store())] == [pts for pts, _ in decoded_by_pyav(path)]
+    segments = encode_segments(shards_of(path, Fraction(1, 2)), tmp_path / "segments")
+    choice = choose_container(shard.probe, path.name, "h264")
+    report = assemble_video(str(path), path.name, shard.probe, segments, tmp_path / "b", choice)
+    assert (report.frames, report.frames_not_decoded) == (50, 0)
 
 
 def test_a_span_beyond_the_limit_is_refused_before_it_is_cut_into_shards(tmp_path: Path) -> None:
