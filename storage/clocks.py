@@ -23,6 +23,12 @@ _NEVER = -(1 << 63)
 _WAITED_FOR = 32
 """Packets that may come between a frame's and the last of those shown before it: 16 frames, of two fields each."""
 
+_SURELY_TOLD_BY = 17
+"""As many when the file ends before: all but one of them hold frames of their own, and none of those may be so late."""
+
+_FEWEST_BEHIND = 2
+"""Packets that must go on with the clock, when the file ends, for the one before them to be an outlier."""
+
 _CLOCK_CIRCLES = {"mpegts": 1 << 33, "mpeg": 1 << 33}
 """Ticks after which a container's clock starts again at 0."""
 
@@ -69,6 +75,7 @@ class OutlierFilter:
 
     Where the clock runs on, a pts alone is wrong when it is far from the packet's dts, and from the pts of all the
     packets of which one would be near it: no codec lets a frame wait for so many. No packet before it decides that.
+    Where the file ends sooner, fewer decide: the last frame may be shown long after those that are coded behind it.
     """
 
     def __init__(self, container: str, stream: VideoStream) -> None:
@@ -79,6 +86,7 @@ class OutlierFilter:
         assert stream.time_base is not None
         self._index = stream.index
         self._clock = Clock(container, stream.time_base)
+        self._reorders = bool(stream.codec_context.has_b_frames)
         self.found = 0
         """Outliers among the packets so far."""
 
@@ -102,9 +110,17 @@ class OutlierFilter:
                         yield waiting.popleft()
                     yield waiting.popleft()
         except av.error.FFmpegError:
+            self._judge_last(timed)
             yield from waiting
             raise
+        self._judge_last(timed)
         yield from waiting
+
+    def _judge_last(self, timed: deque[Packet]) -> None:
+        """Judge the pts of those of the last packets behind which enough come."""
+        while len(timed) > _FEWEST_BEHIND:
+            self._judge_pts(timed)
+            timed.popleft()
 
     def _judge_pts(self, timed: Sequence[Packet]) -> None:
         """Whether the pts of the first packet is an outlier, by the packets after it."""
@@ -117,9 +133,18 @@ class OutlierFilter:
         clock = [packet.dts or 0 for packet in timed]
         runs_on = all(0 < after - before <= far for before, after in pairwise(clock))
         shown = [packet.pts or 0 for packet in others]
-        if runs_on and (first.pts - far > max(shown) or first.pts + far < min(*shown, first.dts)):
+        early = first.pts + far < min(*shown, first.dts)
+        late = first.pts - far > max(shown) and self._cannot_be_shown_after(others)
+        if runs_on and (early or late):
             first.pts = None
             self.found += 1
+
+    def _cannot_be_shown_after(self, others: Sequence[Packet]) -> bool:
+        """Whether no frame that is coded before these packets is shown after all of them.
+
+        None is before so many, before a keyframe, or in a stream whose frames are shown as they are coded.
+        """
+        return not self._reorders or len(others) >= _SURELY_TOLD_BY or any(packet.is_keyframe for packet in others)
 
     def _with_wrong_clocks_judged(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         held: list[Packet] = []
