@@ -12,7 +12,8 @@ from rich.console import Console
 
 from storage.cleaning import Kind, find_waste, remove
 from storage.errors import DestinationError, UsageError
-from storage.store import Store, absolute, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store, absolute
 from storage.words import counted
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

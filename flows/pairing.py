@@ -12,7 +12,8 @@ from storage.errors import UsageError
 from storage.finishing import variant_path
 from storage.manifest import read_all_video_rows
 from storage.receipts import VARIANTS, Variant
-from storage.store import Store, absolute, join, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store, absolute, join
 
 Row = dict[str, Any]
 """A row of the manifest's videos table."""

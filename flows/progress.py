@@ -36,16 +36,19 @@ def step(console: Console, told: str) -> Iterator[None]:
 class JobProgress:
     """Counts what is done and shows it. Use as a context manager around the run."""
 
-    def __init__(self, console: Console, *, videos: int, shards: int, frames: int, done_before: int) -> None:
+    def __init__(
+        self, console: Console, *, videos: int, shards: int, frames: int, done_before: int, failed_before: int = 0
+    ) -> None:
         """Args:
         videos: of the job, those already finished included.
         shards: still to be done.
         frames: in them, by the headers; the videos' own counts may differ.
         done_before: videos that an earlier run finished.
+        failed_before: videos that an earlier run found unusable, and that are left alone.
         """
         self._console = console
         self._videos, self._shards, self._frames = videos, shards, frames
-        self._videos_done, self._videos_failed = done_before, 0
+        self._videos_done, self._videos_failed = done_before, failed_before
         self._shards_done = self._frames_done = 0
         self._tiers: Counter[str] = Counter()
         self._started = time.monotonic()

@@ -29,7 +29,7 @@ from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts, receipts_apart
 from storage.redoing import begin_again, being_redone
-from storage.store import storage_errors_as
+from storage.storage_errors import storage_errors_as
 from storage.words import counted
 
 _ABANDONED_AFTER = timedelta(days=1)
@@ -71,13 +71,13 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
     try:
         if not outcome.failed:
             job.store.remove(*receipts_apart(job.store.list_files(job.area.work)))
+        job.store.remove_empty_folders(job.area.work)
         done = set(outcome.done)
         sources = [source for source in job.sources if source.relative_path in done]
         for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):
             remove(waste, job.store)
-        job.store.remove_empty_folders(job.area.work)
     except (OSError, ClientError) as error:  # costs space, not the job
-        told = f"the working files in {job.area.work} could not be removed ({explain(error)})"
+        told = f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})"
         console.print(told, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -147,6 +147,7 @@ def _run(job: Job, sources: list[Source], finished: Mapping[str, str], outcome: 
         shards=len(todo),
         frames=sum(plan.expected_frames(len(missing[plan.key])) for plan in plans),
         done_before=len(outcome.done),
+        failed_before=len(outcome.failed),
     )
     with progress:
         driver = Driver(job, ledger, outcome, progress)

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from storage.errors import DestinationError, UsageError
 from storage.job_status import JobStatus, VideoLeft, job_folders, job_status
-from storage.store import Store, absolute, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store, absolute
 from storage.words import counted
 
 _JSON_FORMAT = 1

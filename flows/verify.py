@@ -24,7 +24,8 @@ from storage.media_index import FrameIndex, MediaIndex, index_media
 from storage.probe import VideoProbe, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard
-from storage.store import Store, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store
 from storage.verification import compare
 
 _PRINTED_COLUMNS = 160

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from storage.errors import SourceError, UsageError
-from storage.store import FileIdentity, Store, absolute, is_remote, join, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import FileIdentity, Store, absolute, is_remote, join
 
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv "

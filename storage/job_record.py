@@ -57,6 +57,8 @@ def commit_job_record(
     store: Store,
 ) -> None:
     """Put a job on record, unless it is there already: the same name means the same job."""
+    if store.exists(area.job_record):  # of a hundred thousand sources it is some MB, too much to send in vain
+        return
     record = JobRecord(
         job=name,
         begun=datetime.now(UTC),

@@ -34,7 +34,8 @@ from storage.probe import VideoProbe
 from storage.scanning import counted_stamp
 from storage.seeking import OpenedSource, anchors_before, keyframes_before
 from storage.shards import PtsRange, Shard
-from storage.store import Store, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store
 from storage.timeline import Anchor, Timeline
 
 _STAY_CONFUSED = frozenset(("libdav1d",))

@@ -14,7 +14,8 @@ from storage.errors import DestinationError
 from storage.probe import probe_video
 from storage.reader import read_frames
 from storage.shards import plan_shards
-from storage.store import Store, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store
 from tests.conftest import S3Server
 from tests.faulty_s3 import STALL_SECONDS, Fault, FaultyS3, faulty_s3, first, now_and_then
 from tests.media import Clip, make_video, planes_digest, shards_of, source_of

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import DestinationError, SourceError, UsageError
-from storage.store import Store, absolute, is_remote, join, storage_errors_as
+from storage.storage_errors import storage_errors_as
+from storage.store import Store, absolute, is_remote, join
 from tests.conftest import S3Server
 
 

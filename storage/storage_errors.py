@@ -1,0 +1,62 @@
+"""What disks and S3 answer, as one line that says what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from storage.errors import FacemillError
+
+_S3_HINTS = {
+    "NoSuchBucket": "no such bucket. Create it, or check the name and --s3-endpoint",
+    "404": "no such bucket or key. Check the name and --s3-endpoint",
+    "InvalidAccessKeyId": "the access key is not known. Check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the secret key is wrong. Check AWS_SECRET_ACCESS_KEY",
+    "AccessDenied": "access denied. Check that these credentials may use this bucket",
+    "403": "access denied. Check the credentials and that they may use this bucket",
+    "ExpiredToken": "the credentials have expired. Renew them and run the same command again",
+}
+
+
+_BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
+"""How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
+
+
+@contextmanager
+def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
+    """Turn what a filesystem raises into one line of `kind` that says what to do about `url`.
+
+    Timeouts are OSError. An error of any other type is a fault of the program and passes.
+    """
+    try:
+        yield
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise kind(" ".join(f"{url}: {_storage_hint(error)}".split())) from error
+    except ValueError as error:
+        if not str(error).startswith(_BAD_ENDPOINT):
+            raise
+        raise kind(f"{url}: {error}. Check --s3-endpoint: it must look like http://host:8333") from error
+
+
+def _storage_hint(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:  # s3fs raises a built-in error from the ClientError that knows the S3 code
+        if isinstance(cause, ClientError):
+            code = str(cause.response.get("Error", {}).get("Code", ""))
+            return _S3_HINTS.get(code, f"the S3 server answered {code}: {cause}")
+        if type(cause).__name__ == "NoCredentialsError":
+            return "no S3 credentials found. Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or an instance role"
+        if type(cause).__name__ == "EndpointResolutionError":
+            return f"{cause}. Check --s3-endpoint: it must look like http://host:8333"
+        if type(cause).__name__ == "EndpointConnectionError":
+            return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
+        cause = cause.__cause__
+    if isinstance(error, PermissionError):
+        return f"permission denied ({error}). Check the rights, or choose another place"
+    if isinstance(error, FileExistsError | NotADirectoryError):
+        return "a part of this path is a file, not a folder. Choose another place"
+    if isinstance(error, FileNotFoundError):
+        return "not found. Check the name"
+    return f"{type(error).__name__}: {error}"
