@@ -1,6 +1,7 @@
 """What crashes leave in a destination, and what of it is certainly of no use any more. Results and records never are.
 
-    partial files      `.facemill-partial-*` on disks, that no process holds locked
+    partial files      `.facemill-partial-*`, on disks those that no process holds locked; in S3 only what a killed
+                       process wrote to see whether it may write
     open uploads       to S3, of working objects and of results of the jobs that are on record; never of other keys
     finished videos    their working objects, once the record says done
     unfinished videos  their working objects, from which a resumed job goes on: only when that is asked for
@@ -56,8 +57,7 @@ def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = F
     if is_remote(out):
         results = {path for folder in folders for path in _results_of(_sources(folder.area, store))}
         yield from _uploads(out, results, store, before)
-    else:
-        yield from _partial_files(out, store, before)
+    yield from _partial_files(out, store, before)
     for folder in folders:
         yield from _work_of(folder, store, before, unfinished)
 
@@ -91,8 +91,8 @@ def remove(waste: Waste, store: Store) -> None:
 
 def _partial_files(out: str, store: Store, before: datetime) -> Iterator[Waste]:
     for file in store.list_details(out):
-        is_partial = posixpath.basename(file.url).startswith(PARTIAL_MARK)
-        if is_partial and file.modified < before and is_abandoned(Path(file.url)):
+        is_partial = posixpath.basename(file.url).startswith(PARTIAL_MARK) and file.modified < before
+        if is_partial and (is_remote(out) or is_abandoned(Path(file.url))):
             yield Waste("partial file", file.url, file.size, (file.url,))
 
 

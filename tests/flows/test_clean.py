@@ -146,6 +146,13 @@ def test_partial_files_that_no_process_writes_go(on: Callable[[str], Destination
     assert destination.clean(later=timedelta(0)) == {("partial file", held.name)}
 
 
+def test_what_was_written_to_see_whether_it_can_be_written_goes(on: Callable[[str], Destination]) -> None:
+    destination = on("s3")
+    destination.store.commit_bytes(b"facemill", join(destination.out, ".facemill-partial-probe-1"))
+    assert destination.clean(later=timedelta(0)) == set()
+    assert destination.clean() == {("partial file", ".facemill-partial-probe-1")}
+
+
 def test_a_file_that_is_being_written_is_no_waste_however_old(on: Callable[[str], Destination]) -> None:
     destination = on("disk")
     with destination.store.staged(join(destination.out, "long.mp4")) as path:
