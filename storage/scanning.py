@@ -27,7 +27,10 @@ _DUPLICATES_WITHIN = 64
 """A stamp counts as a duplicate of one of so many packets before it."""
 
 _ANCHORS_APART_SECONDS = 1
-"""Between two anchors that are noted: of an intra-only video of many hours not every frame."""
+"""Between two anchors that are noted: not every keyframe of many hours."""
+
+_INTRA_ANCHORS_APART_SECONDS = Fraction(1, 4)
+"""The same where every frame is a keyframe: reading begins at most so long before where it is wanted."""
 
 _DEEPEST_REORDER = 16
 """Frames that H.264 and HEVC keep at most: a frame is coded no more places from where it is shown."""
@@ -108,10 +111,11 @@ def counted_stamp(packet: Packet, number: int, frame_ticks: Fraction) -> int:
     return packet.pts if packet.pts is not None else math.floor(number * frame_ticks)
 
 
-def _note_anchor(anchors: list[Anchor], anchor: Anchor, stream: VideoStream) -> None:
+def _note_anchor(anchors: list[Anchor], anchor: Anchor, stream: VideoStream, *, intra: bool = False) -> None:
     """Enter an anchor, unless it follows the last one closely; one whose byte is known replaces one without."""
     assert stream.time_base is not None
-    if not anchors or (anchor.pts - anchors[-1].pts) * stream.time_base >= _ANCHORS_APART_SECONDS:
+    apart = _INTRA_ANCHORS_APART_SECONDS if intra else _ANCHORS_APART_SECONDS
+    if not anchors or (anchor.pts - anchors[-1].pts) * stream.time_base >= apart:
         anchors.append(anchor)
     elif anchors[-1].position < 0 <= anchor.position:
         anchors[-1] = anchor
@@ -182,6 +186,7 @@ class _StampedWalk:
         self._timed = {each.index for each in (*container.streams.audio, stream)}
         self._epochs = [_EpochAccount(0)]
         self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
+        self._intra = True  # so far
         self._packets = self._missing = self._repeated = self._stepped_back = self._corrupt = 0
         self._last_dts: int | None = None
         self._catching_up_to: int | None = None  # pts that a clock which stepped back a little had reached before
@@ -218,6 +223,7 @@ class _StampedWalk:
 
     def _take_video(self, packet: Packet, account: _EpochAccount) -> None:
         pts = packet.pts
+        self._intra &= packet.is_keyframe
         self._look_for_step_back(packet.dts)
         if pts is None:
             self._take_unstamped()
@@ -241,7 +247,8 @@ class _StampedWalk:
             pushed = self._excess
         if not pushed:
             position = -1 if packet.pos is None else packet.pos
-            _note_anchor(account.anchors, Anchor(self._packets, position, packet.dts, pts), self._stream)
+            anchor = Anchor(self._packets, position, packet.dts, pts)
+            _note_anchor(account.anchors, anchor, self._stream, intra=self._intra)
         self._excess = pushed
 
     def _look_for_step_back(self, dts: int | None) -> None:

@@ -61,3 +61,17 @@ def test_frames_that_lack_stamps_push_others_the_same_from_wherever_reading_begi
     for first, start in enumerate(everything):
         found = [frame.pts for frame in read_frames(shard, Store(), wanted=PtsRange(start, None))]
         assert found == everything[first:], start
+
+
+def test_where_every_frame_is_a_keyframe_little_is_read_before_what_is_wanted(tmp_path: Path) -> None:
+    clip = Clip(frames=100, codec="mjpeg", pix_fmt="yuvj420p", rate=Fraction(25, 2))
+    anchors = whole(make_video(tmp_path / "a.avi", clip)).probe.timeline.anchors
+    assert anchors is not None
+    assert [anchor.pts for anchor in anchors] == list(range(0, 100, 4))  # a tick is a frame
+
+
+def test_of_a_video_with_gops_an_anchor_a_second_is_enough(tmp_path: Path) -> None:
+    clip = Clip(frames=100, codec="mpeg4", gop=5)
+    anchors = whole(make_video(tmp_path / "a.avi", clip)).probe.timeline.anchors
+    assert anchors is not None
+    assert [anchor.pts for anchor in anchors] == [0, 25, 50, 75]
