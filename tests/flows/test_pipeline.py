@@ -72,5 +72,5 @@ class Stage:
 def test_a_shard_that_ends_its_worker_every_time_costs_itself_only(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "_RETRIES", 1)
     pool = Pool(size=1, num_cpus=0.1, num_gpus=0, threads=1)
-    done = pipeline._through(rows_of(3), Stage, pool, (fault,), most=3, part_seconds=1.0, on_device=False)
+    done = pipeline._through(rows_of(3), Stage, pool, (fault,), most=3, part_seconds=5.0, on_device=False)
     assert sorted(row["row"] for row in done.iter_rows()) == [0, 2]
