@@ -27,8 +27,10 @@ which make a demuxer open whatever files and addresses they name."""
 DEMUX_OPTIONS: Mapping[str, str] = {
     "format_whitelist": ",".join(sorted(_DEMUXERS)),
     "protocol_whitelist": "file",
+    "max_pixels": str(MAX_PIXELS),
 }
-"""For every file that is opened, by a path or not: no format that names other files, and no network."""
+"""For every file that is opened, by a path or not: no format that names other files, no network, and no large frame,
+which FFmpeg would decode already to see what is in the file."""
 
 PLAYLIST_START_BYTES = 256
 _PLAYLISTS = ((b"#EXTM3U", "an HLS playlist"), (b"ffconcat", "a list for FFmpeg's concat"))

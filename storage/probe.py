@@ -23,6 +23,7 @@ from storage.descriptions import StreamKind, late_streams
 from storage.errors import SourceError
 from storage.limits import (
     DEMUX_OPTIONS,
+    MAX_PIXELS,
     PLAYLIST_START_BYTES,
     bound_decoders,
     playlist_kind,
@@ -271,7 +272,10 @@ def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> Vi
                 continue  # damage before the first good frame: the reader counts it
     except av.error.FFmpegError as error:
         raise SourceError(f"{url}: cannot be decoded ({error.strerror}). Check that it is whole") from error
-    raise SourceError(f"{url}: no frame of its video stream can be decoded. Check that it is whole")
+    raise SourceError(
+        f"{url}: no frame of its video stream can be decoded. Check that it is whole, and that its frames have no more "
+        f"than {MAX_PIXELS / 1e6:.0f} million pixels"
+    )
 
 
 def _describe(container: InputContainer, stream: VideoStream, frame: VideoFrame, url: str) -> VideoProbe:

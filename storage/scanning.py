@@ -193,10 +193,14 @@ class _StampedWalk:
         self._missing_in_a_row = 0
         self._stamped: list[tuple[int, int]] = []  # number and dts of the first and the latest packet with a stamp
         self._latest: int | None = None
+        self._last_pts: int | None = None
         self._excess = 0  # ticks by which a frame may by now be placed after its stamp
         self._recent: deque[int] = deque(maxlen=_DUPLICATES_WITHIN)
 
     def take(self, packet: Packet) -> None:
+        if packet.stream_index == self._stream.index and packet.pts is not None:
+            # Also second fields and pictures that an edit list hides: others refer to them.
+            self._last_pts = packet.pts if self._last_pts is None else max(self._last_pts, packet.pts)
         if packet.stream_index not in self._bases or packet.is_discard:
             return
         self._corrupt += packet.is_corrupt
@@ -307,7 +311,7 @@ class _StampedWalk:
                 epochs=epochs,
                 anchors=anchors,
                 misled_by_seeks=regular and self._counts_from_seeks,
-                last_pts=self._latest if anchors is None else None,
+                last_pts=self._last_pts if anchors is None else None,
                 remarks=tuple(self._remarks()),
             ),
             min((start - unstamped for start, _ in placed), default=None),

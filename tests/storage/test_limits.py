@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -81,6 +83,28 @@ def test_a_frame_size_beyond_the_limit_is_refused_before_a_frame_is_decoded(tmp_
     path.write_bytes(b"YUV4MPEG2 W9000 H9000 F25:1 Ip C420jpeg\nFRAME\n" + bytes(1000))
     with pytest.raises(SourceError, match="frames of 9000x9000, more than the 67 million"):
         probe_video(str(path), Store())
+
+
+def test_a_large_frame_that_only_its_packet_tells_of_takes_no_memory(tmp_path: Path) -> None:
+    """FFmpeg decodes the first frame of a PNG to learn its format, before anybody can ask for its size."""
+    side = 9000
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("png", rate=25)
+        stream.width, stream.height, stream.pix_fmt = side, side, "gray"
+        out.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((side, side), np.uint8), format="gray")))
+        out.mux(stream.encode(None))
+    program = (
+        "import resource\nfrom storage.errors import SourceError\nfrom storage.probe import probe_video\n"
+        "from storage.store import Store\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        f"try:\n    probe_video({str(path)!r}, Store())\nexcept SourceError as error:\n    print(error)\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    refusal, megabytes = told.stdout.splitlines()
+    assert "67 million pixels" in refusal
+    assert int(megabytes) < side**2 / 1e6 / 2
 
 
 def test_a_frame_that_grows_beyond_the_limit_midway_costs_itself_only(

@@ -149,6 +149,15 @@ def _mp4_of_two_edits(path: Path) -> None:
     path.write_bytes(_with_edit_list(content, edits))
 
 
+def _trimmed_at_its_end(path: Path) -> None:
+    """The edit ends among B-frames: the frames that they refer to are hidden, and needed."""
+    make_video(path, Clip(frames=60, b_frames=3, gop=12))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"elst") + 12
+    content[at : at + 4] = struct.pack(">I", 1760)
+    path.write_bytes(content)
+
+
 def _with_edit_list(content: bytes, edits: list[tuple[int, int]]) -> bytes:
     """Replace the edit list of an MP4 whose moov is the last box."""
     at = content.index(b"elst") - 4
@@ -192,6 +201,9 @@ SPECIMENS: tuple[Specimen, ...] = (
         _cut_by_an_edit_list,
     ),
     Specimen("two edits.mp4", "container", "MP4 with an edit list that skips the middle", _mp4_of_two_edits),
+    Specimen(
+        "trimmed.mp4", "container", "MP4 whose edit list ends among B-frames and hides the last", _trimmed_at_its_end
+    ),
     Specimen("late.mov", "container", "MOV whose edit list begins with an empty second", _starts_late),
     Specimen(
         "empty track.mp4",

@@ -209,6 +209,19 @@ def _every_40_ms(path: Path) -> Sequence[Fraction]:
     return [Fraction(number, 25) for number in range(60)]
 
 
+def _stamped_field_pictures(path: Path) -> None:
+    """Each field is a packet with a stamp of its own, as broadcasts have them."""
+    raw = path.with_suffix(".h264")
+    write_field_pictures(raw)
+    with av.open(str(raw)) as fields, av.open(str(path), "w") as out:
+        stream = out.add_stream_from_template(fields.streams.video[0])
+        for number, packet in enumerate(packet for packet in fields.demux() if packet.size):
+            packet.stream, packet.time_base = stream, Fraction(1, 50)
+            packet.pts = packet.dts = number
+            out.mux_one(packet)
+    raw.unlink()
+
+
 def _field_pictures_times(path: Path) -> Sequence[Fraction]:
     return [Fraction(number, 25) for number in range(50)]
 
@@ -355,4 +368,12 @@ SPECIMENS: tuple[Specimen, ...] = (
         write_field_pictures,
         times=_field_pictures_times,
     ),
+    Specimen(
+        "fields.ts",
+        "timing",
+        "frames coded as two fields, each with its timestamp, in MPEG-TS",
+        _stamped_field_pictures,
+        times=_field_pictures_times,
+    ),
+    Specimen("fields.mp4", "timing", "the same in MP4", _stamped_field_pictures, times=_field_pictures_times),
 )
