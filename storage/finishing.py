@@ -160,8 +160,8 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
     return []
 
 
-def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[AssemblyReport, str]:
-    """Join one of the order's videos, check it and make it visible; returns what was joined, and its SHA-256 in hex."""
+def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[AssemblyReport, str, int]:
+    """Join one of the order's videos, check it and make it visible; returns what was joined, its SHA-256, its bytes."""
     url = order.shard.source.url
     filled = [order.shard.part(*_ends(receipt)) for receipt in order.receipts_with_frames]
     result = join(order.out, output_path(order.choice, variant))
@@ -180,23 +180,23 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[As
         _require_all_frames(order.receipts, report)
         _require_none_lost_between_shards(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
-        return report, _commit_result(target, result, store, replaced=before is not None)
+        return report, *_commit_result(target, result, store, replaced=before is not None)
 
 
-def _commit_result(target: Path, result: str, store: Store, *, replaced: bool) -> str:
-    """Make a result visible, and return its SHA-256 in hex.
+def _commit_result(target: Path, result: str, store: Store, *, replaced: bool) -> tuple[str, int]:
+    """Make a result visible, and return its SHA-256 in hex and its bytes: of what was sent, whatever stands later.
 
     It replaces one that was there before, but not one that another run made meanwhile: that was joined from the same
     receipts, and a reader that has begun with it shall end with it. One of other bytes is another job's, and the later
     of the two stands.
     """
-    sha256 = file_sha256(target)
+    sha256, size = file_sha256(target), target.stat().st_size
     if not store.commit_file(target, result, keep=not replaced):
         with store.local_copy(result) as standing:
             same = file_sha256(standing) == sha256
         if not same:
             store.commit_file(target, result)
-    return sha256
+    return sha256, size
 
 
 def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> None:
@@ -270,8 +270,13 @@ def _ends(receipt: Receipt) -> tuple[int | None, int | None]:
     return receipt.range.start, receipt.range.end
 
 
-def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, store: Store) -> dict[str, Any]:
-    """Commit the video's rows of the three tables, `videos` last; returns that one."""
+def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, size: int, store: Store) -> dict[str, Any]:
+    """Commit the video's rows of the three tables, `videos` last; returns that one.
+
+    Args:
+        sha256: of the restored result, as it was sent; `size` its bytes. By its size a record is believed or not, so
+            it never is that of another job's result.
+    """
     source = order.shard.source
     parts = (_faces_part(order, receipt, store) for receipt in order.receipts)
     faces, tracks = commit_faces(order.area, source, stitched_faces(parts), store)
@@ -279,7 +284,7 @@ def _commit_rows(order: FinishingOrder, report: AssemblyReport, sha256: str, sto
         source,
         {
             "output": output_path(order.choice, "restored"),
-            "output_size": store.identity(join(order.out, output_path(order.choice, "restored"))).size,
+            "output_size": size,
             "sha256": sha256,
             "container": order.choice.muxer,
             "container_reason": order.choice.reason,

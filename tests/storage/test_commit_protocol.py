@@ -201,6 +201,19 @@ def test_two_runs_that_finish_a_video_at_the_same_time_make_one_of_it(ground: Gr
     assert len(sizes) == 2  # now one run's segments were joined, now the other's
 
 
+def test_of_two_jobs_with_one_destination_the_record_of_the_result_that_stands_is_believed(ground: Ground) -> None:
+    """Another job puts its own result there, between any two changes."""
+    counted = ground.stepped()
+    finish_video(ground.order(), counted)
+    for step, change in enumerate(counted.changes):
+        order = ground.order()
+        other = ground.order(area=WorkArea(join(order.out, "_facemill", "other")))
+        finish_video(order, ground.stepped(step, lambda other=other: finish_video(other, ground.store)))
+        rows = [finished_row(each.area, each.out, each.shard.source, ground.store) for each in (order, other)]
+        with ground.store.local_copy(join(order.out, "a.mp4")) as standing:
+            assert [row["sha256"] for row in rows if row] == [file_sha256(standing)], change
+
+
 def test_two_runs_that_make_a_shard_at_the_same_time_leave_one_receipt_and_what_it_names(ground: Ground) -> None:
     counted = ground.stepped()
     area = ground.new_area()
