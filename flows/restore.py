@@ -28,7 +28,7 @@ from storage.finishing import finished_row, variant_path
 from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts, receipts_apart
-from storage.redoing import begin_again, being_redone
+from storage.redoing import begin_again, being_redone, mark_again
 from storage.storage_errors import storage_errors_as
 from storage.words import counted
 
@@ -88,7 +88,9 @@ def _starting(ray_address: str | None, console: Console) -> AbstractContextManag
 
 
 def _without_finished(job: Job, outcome: Outcome) -> tuple[list[Source], dict[str, str]]:
-    """The sources that have no finished result yet, and the others' results; these are entered in the outcome.
+    """The sources that have no finished result, and the others' results; these are entered in the outcome.
+
+    Those that have a record, but not the result that it tells of, are marked to be made again.
 
     Returns:
         Sources; path of each result below the destination -> path of its source.
@@ -102,6 +104,8 @@ def _without_finished(job: Job, outcome: Outcome) -> tuple[list[Source], dict[st
         is_recorded = area.parts(source, "videos") in recorded and area.redo(source) not in redone
         row = finished_row(area, job.out, source, store) if is_recorded else None
         if row is None:
+            if is_recorded:
+                mark_again(area, source, store)
             pending.append(source)
         else:
             outcome.done.append(source.relative_path)

@@ -14,8 +14,11 @@ import pytest
 
 from flows.cli import main
 from flows.config import load_config
+from flows.driver import Outcome
 from flows.job import Job, open_job
+from flows.restore import _without_finished
 from flows.status import lines_of
+from storage.cleaning import find_waste
 from storage.failures import Failure
 from storage.finishing import finish_video, give_up
 from storage.job_record import commit_job_record
@@ -104,6 +107,21 @@ def test_what_is_made_again_is_left_until_it_is_done(begun: Begun) -> None:
     assert "  left: done.mp4: not looked into yet" in others
     assert "  left: half.mp4: 0 of 2 shards done" in others
     assert begun.job.store.exists(f"{begun.job.out}/done.mp4")
+
+
+def test_a_video_whose_result_was_lost_is_left_until_it_is_made_again(begun: Begun) -> None:
+    """A run is at it: what it makes is no waste, however long that takes."""
+    job = begun.job
+    done = begun.shards("done.mp4")
+    job.store.remove([f"{job.out}/done.mp4"])
+    pending, _ = _without_finished(job, Outcome())
+    assert done[0].source in pending
+    commit_shard(done[0], job.area, job.store)
+    assert "  left: done.mp4: 1 of 2 shards done" in begun.lines()
+    assert list(find_waste(job.out, job.store, before=datetime.now(UTC) + timedelta(days=9))) == []
+    receipts = [commit_shard(shard, job.area, job.store) for shard in done]
+    finish_video(finishing_order(done, receipts, job.area, job.out), job.store)
+    assert "1 done, 1 failed, 2 left" in begun.lines()[0]
 
 
 def test_the_last_activity_is_told_as_time_that_passed(begun: Begun) -> None:
