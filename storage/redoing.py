@@ -9,8 +9,8 @@ What is being made again is marked, and an interrupted run goes on by the plain 
     3. the video is made, its result and rows replaced
     4. removal of its mark                      a crash before it: it is joined again, over itself
 
-A video whose result was lost is marked too, before anything is made of it: otherwise its record would tell `status` that
-it is done, and `clean` that its working objects are of no use.
+A video whose result was lost is marked too, before anything is made of it: otherwise its record would tell `status`
+that it is done, and `clean` that its working objects are of no use.
 """
 
 from __future__ import annotations
