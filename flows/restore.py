@@ -21,13 +21,13 @@ from flows.planning import plan_videos
 from flows.pools import plan_pools
 from flows.progress import JobProgress, step
 from storage.catalogue import Source
-from storage.cleaning import find_own_waste, remove
+from storage.cleaning import clear_work, find_own_waste, remove
 from storage.errors import DestinationError, explain
 from storage.failures import read_failures
 from storage.finishing import finished_row, variant_path
 from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
-from storage.receipts import read_receipts, receipts_apart
+from storage.receipts import read_receipts
 from storage.redoing import begin_again, being_redone, mark_again
 from storage.storage_errors import storage_errors_as
 from storage.words import counted
@@ -70,7 +70,7 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
     """Remove what killed processes left among the working objects; what failed videos have is their next run's."""
     try:
         if not outcome.failed:
-            job.store.remove(*receipts_apart(job.store.list_files(job.area.work)))
+            clear_work(job.area, job.store)
         job.store.remove_empty_folders(job.area.work)
         done = set(outcome.done)
         sources = [source for source in job.sources if source.relative_path in done]

@@ -7,13 +7,14 @@
     unfinished videos  their working objects, from which a resumed job goes on: only when that is asked for
 
 All of it must be of some age, since a process of another machine may still write; what belongs to videos that the same
-run has finished needs none.
+run has finished needs none, unless another run makes them again at the same time.
 """
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ from storage.finishing import variant_path
 from storage.job_record import read_job_record
 from storage.job_status import JobFolder, is_done, job_folders, recorded_sources
 from storage.receipts import VARIANTS, WorkArea, receipts_apart
+from storage.redoing import being_redone
 from storage.store import Store, is_remote, join
 from storage.uploads import Upload, abort, open_uploads, size_of
 
@@ -65,21 +67,38 @@ def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = F
 def find_own_waste(area: WorkArea, out: str, done: Sequence[Source], store: Store, *, before: datetime) -> list[Waste]:
     """What is left of videos that a job has just finished: partial files of their results, and uploads.
 
+    Not of those that another run has begun to make again, nor what a process of this machine still writes.
+
     Args:
         before: uploads to the results' own names that were begun later may be another job's, and stay.
     """
     if is_remote(out):
-        finished = {area.video(source.key) for source in done}
-        uploads = [each for each in open_uploads(area.work, store) if posixpath.dirname(each.url) in finished]
-        return [*(_upload(each, store) for each in uploads), *_uploads(out, _results_of(done), store, before)]
-    owners = tuple(f"{PARTIAL_MARK}{area.owner(source)}" for source in done)
+        uploads = list(open_uploads(area.work, store))
+        finished = {area.video(source.key) for source in _at_rest(area, done, store)}
+        own = [each for each in uploads if posixpath.dirname(each.url) in finished]
+        return [*_as_waste(own, store), *_uploads(out, _results_of(done), store, before)]
     folders = {posixpath.dirname(join(out, source.relative_path)) for source in done}
-    partials = (path for folder in folders for path in Path(folder).glob(f"{PARTIAL_MARK}{area.name}-*"))
-    return [
-        Waste("partial file", str(path), path.stat().st_size, (str(path),))
-        for path in partials
-        if path.name.startswith(owners)
-    ]
+    partials = [path for folder in folders for path in Path(folder).glob(f"{PARTIAL_MARK}{area.name}-*")]
+    owners = tuple(f"{PARTIAL_MARK}{area.owner(source)}" for source in _at_rest(area, done, store))
+    found = []
+    for path in partials:
+        if path.name.startswith(owners) and is_abandoned(path):
+            with suppress(FileNotFoundError):  # its writer has ended meanwhile
+                found.append(Waste("partial file", str(path), path.stat().st_size, (str(path),)))
+    return found
+
+
+def clear_work(area: WorkArea, store: Store) -> None:
+    """Remove all working objects of a job whose videos are all done, but for those that another run makes again."""
+    urls = store.list_files(area.work)
+    redone = {posixpath.basename(mark) for mark in being_redone(area, store)}  # a mark comes before what is made
+    store.remove(*receipts_apart(url for url in urls if posixpath.basename(posixpath.dirname(url)) not in redone))
+
+
+def _at_rest(area: WorkArea, sources: Sequence[Source], store: Store) -> list[Source]:
+    """Those that no run makes again. To be asked after what may be removed was listed."""
+    redone = being_redone(area, store)
+    return [source for source in sources if area.redo(source) not in redone]
 
 
 def remove(waste: Waste, store: Store) -> None:
@@ -101,11 +120,16 @@ def _uploads(out: str, results: set[str], store: Store, before: datetime) -> Ite
     for upload in open_uploads(out, store):
         path = upload.url.removeprefix(join(out, ""))
         if upload.begun < before and (path.startswith("_facemill/") or path in results):
-            yield _upload(upload, store)
+            yield from _as_waste([upload], store)
 
 
-def _upload(upload: Upload, store: Store) -> Waste:
-    return Waste("open upload", upload.url, size_of(upload, store), upload=upload)
+def _as_waste(uploads: Iterable[Upload], store: Store) -> Iterator[Waste]:
+    for upload in uploads:
+        try:
+            size = size_of(upload, store)
+        except FileNotFoundError:  # it has ended meanwhile
+            continue
+        yield Waste("open upload", upload.url, size, upload=upload)
 
 
 def _sources(area: WorkArea, store: Store) -> Iterator[Source]:

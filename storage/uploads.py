@@ -42,7 +42,11 @@ def open_uploads(below: str, store: Store) -> Iterator[Upload]:
 
 
 def size_of(upload: Upload, store: Store) -> int:
-    """Bytes that have arrived."""
+    """Bytes that have arrived.
+
+    Raises:
+        FileNotFoundError: it is over.
+    """
     filesystem, asked = _asked(upload, store)
     size = 0
     while True:

@@ -15,14 +15,16 @@ import pytest
 
 from flows.clean import age
 from flows.cli import main
+from storage import cleaning
 from storage.catalogue import Source, find_sources
-from storage.cleaning import find_own_waste, find_waste, remove
+from storage.cleaning import clear_work, find_own_waste, find_waste, remove
 from storage.errors import UsageError
 from storage.finishing import finish_video
 from storage.job_record import commit_job_record
 from storage.receipts import WorkArea, read_receipts
+from storage.redoing import mark_again
 from storage.store import Store, join
-from storage.uploads import open_uploads
+from storage.uploads import Upload, abort, open_uploads, size_of
 from tests.conftest import S3Server
 from tests.media import Clip, make_video, shards_of
 from tests.storage.shard_work import commit_shard, finishing_order
@@ -196,6 +198,75 @@ def test_a_run_cleans_up_uploads_of_its_own_finished_videos(on: Callable[[str], 
     ):
         remove(waste, destination.store)
     assert destination.uploads == {half, "done.mp4"}
+
+
+def own_waste(destination: Destination) -> list[str]:
+    """Of all sources, as if the job had just finished them."""
+    before = datetime.now(UTC) - LATER
+    found = find_own_waste(destination.area, destination.out, destination.sources, destination.store, before=before)
+    return [waste.place for waste in found]
+
+
+def test_the_end_of_a_run_leaves_the_partial_file_that_another_process_writes(
+    on: Callable[[str], Destination],
+) -> None:
+    destination = on("disk")
+    held = partial(destination, f".facemill-partial-{destination.area.owner(destination.sources[0])}1")
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert own_waste(destination) == []
+    assert own_waste(destination) == [str(held)]
+
+
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_the_end_of_a_run_leaves_what_another_run_makes_again(where: str, on: Callable[[str], Destination]) -> None:
+    destination = on(where)
+    area, store, (done, half) = destination.area, destination.store, destination.sources
+    mark_again(area, done, store)
+    shard = shards_of(Path(done.url), Fraction(2, 5))[0]
+    receipt = commit_shard(shard, area, store)
+    if where == "s3":
+        destination.begin_upload(f"_facemill/{area.name}/work/{done.key}/a.mp4")
+    else:
+        partial(destination, f".facemill-partial-{area.owner(done)}1")
+    assert own_waste(destination) == []
+    clear_work(area, store)
+    assert list(read_receipts(area, destination.sources, store)) == [receipt]
+    assert store.exists(area.segment(shard, "restored", receipt.sha256["restored"]))
+    assert store.list_files(area.video(half.key)) == []
+
+
+def test_an_upload_that_ends_while_waste_is_looked_for_is_none(
+    on: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = on("s3")
+
+    def size_of_ended(upload: Upload, store: Store) -> int:
+        abort(upload, store)
+        return size_of(upload, store)
+
+    monkeypatch.setattr(cleaning, "size_of", size_of_ended)
+    work = f"_facemill/{destination.area.name}/work/{destination.sources[0].key}/a.mp4"
+    for find in (lambda: own_waste(destination), lambda: list(destination.clean())):
+        destination.begin_upload(work)
+        assert destination.uploads == {work}
+        assert find() == []
+        assert destination.uploads == set()
+
+
+def test_a_partial_file_that_ends_while_waste_is_looked_for_is_none(
+    on: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination = on("disk")
+    left = partial(destination, f".facemill-partial-{destination.area.owner(destination.sources[0])}1")
+
+    def gone_now(path: Path) -> bool:
+        path.unlink()
+        return True
+
+    monkeypatch.setattr(cleaning, "is_abandoned", gone_now)
+    assert own_waste(destination) == []
+    assert not left.exists()
 
 
 def cleaned(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:
