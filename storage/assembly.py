@@ -272,7 +272,7 @@ def _add_streams(
         added = out.add_stream_from_template(origin)
         if choice.muxer in ("mp4", "mov"):
             _keep_code(added, origin)
-        added.metadata.update(stream.metadata)
+        added.metadata.update(_stream_tags(stream, container))
         added.disposition = stream.disposition
         if is_video:
             assert isinstance(added, VideoStream)
@@ -283,6 +283,14 @@ def _add_streams(
             copied[stream.index] = added
     assert video is not None
     return video, copied, left_out
+
+
+def _stream_tags(stream: Stream, container: InputContainer) -> dict[str, str]:
+    """What a stream says of itself. FFmpeg reads an MP4 track's title as `name`, and writes it from `title` alone."""
+    tags = dict(stream.metadata)
+    if container.format.name == demuxer_of("mp4") and "name" in tags:
+        tags.setdefault("title", tags["name"])
+    return tags
 
 
 def _keep_code(added: Stream, origin: Stream) -> None:

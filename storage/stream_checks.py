@@ -180,6 +180,8 @@ def compare_tags(
 ) -> Iterator[Check]:
     """One check for all tags that are there, and one for each that is not, or says something else."""
     found = {key.lower(): text for key, text in after.items()}
+    if "name" in found:  # as FFmpeg reads the title of an MP4 track
+        found.setdefault("title", found["name"])
     kept = 0
     for key, text in before.items():
         name = key.lower()

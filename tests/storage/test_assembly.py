@@ -24,7 +24,7 @@ from storage.errors import MediaError
 from storage.shards import Shard
 from storage.timeline import Timeline
 from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
-from tests.zoo.specimen import write
+from tests.zoo.specimen import from_pattern, write
 from tests.zoo.streams import unsorted_subtitles
 
 FAST = EncodeSettings(preset="ultrafast", crf=30)
@@ -262,6 +262,17 @@ def test_a_transport_stream_may_begin_at_zero(encode: EncodeSettings, tmp_path: 
     joined = join_again(make_video(tmp_path / "a.ts"), encode=encode)
     assert joined.source.video.times[0] == 0
     assert_frames_equal(joined)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_titles_of_tracks_are_kept(name: str, tmp_path: Path) -> None:
+    titles = {"metadata:s:v:0": "title=The hall", "metadata:s:a:0": "title=Kommentar"}
+    path = tmp_path / name
+    write(path, from_pattern(0.5, sound=True), **{"c:v": "libx264", "c:a": "aac", **titles})
+    joined = join_again(path)
+    with av.open(str(joined.path)) as container:
+        assert [stream.metadata.get("name") for stream in container.streams] == ["The hall", "Kommentar"]
+    assert not [told for told in joined.report.allowed if "tag " in told]
 
 
 def codes_of(path: Path) -> list[str]:

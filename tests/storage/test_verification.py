@@ -79,6 +79,12 @@ def test_another_container_may_make_a_track_the_default_of_its_kind(side: Side) 
     assert checks(elsewhere, side)["dispositions"].state == "allowed"
 
 
+def test_the_title_of_a_track_may_be_its_name_in_mp4(side: Side) -> None:
+    titled = with_sound(side, metadata={"title": "Kommentar"})
+    assert "tag title" not in checks(titled, with_sound(side, metadata={"name": "Kommentar"}))
+    assert checks(titled, with_sound(side, metadata={"name": "other"}))["tag title"].state == "loss"
+
+
 def test_of_packets_that_one_side_lacks_no_time_is_told(side: Side) -> None:
     sound = side.index.streams[1].packets
     assert checks(side, side)["timestamps"].told == f"each of {len(sound)} packets, to the tick of 1/48000 s"
