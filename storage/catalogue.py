@@ -8,6 +8,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from storage.errors import SourceError, UsageError
 from storage.storage_errors import storage_errors_as
@@ -107,7 +108,8 @@ def _expand(argument: str, store: Store, follow_links: bool) -> list[Source]:
         return _expand_remote(argument, store)
     path = store.filesystem(argument)[1]
     if os.path.isdir(path):
-        return _inside(path, _below(path, store.list_files(path), store), follow_links)
+        found = _inside(path, _below(path, store.list_files(path), store), follow_links)
+        return [*found, *_behind_linked_folders(path, store, follow_links)]
     if os.path.isfile(path):
         if os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
             return _expand_list_file(path, store, follow_links)
@@ -129,7 +131,18 @@ def _named(url: str, store: Store) -> Source:
 
 def _below(base: str, urls: Iterable[str], store: Store) -> list[Source]:
     """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
-    return [Source(url, posixpath.relpath(url, base), _identity(url, store)) for url in urls if is_video(url)]
+    return [_found_below(base, url, store) for url in urls if is_video(url)]
+
+
+def _found_below(base: str, url: str, store: Store) -> Source:
+    """A source of its own path below `base`; one whose path is none, as a key in S3 may be, is refused by itself."""
+    path = url.removeprefix(join(base, ""))
+    parts = path.split("/")
+    if not {"", ".", ".."} & set(parts):
+        return Source(url, path, _identity(url, store))
+    safe = "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
+    reason = f"{url}: '{path}' is no place below a destination. Copy it to another name"
+    return Source(url, safe, UNREADABLE, reason)
 
 
 def _inside(base: str, sources: Iterable[Source], follow_links: bool) -> list[Source]:
@@ -138,6 +151,33 @@ def _inside(base: str, sources: Iterable[Source], follow_links: bool) -> list[So
         return list(sources)
     folder = join(os.path.realpath(base), "")
     return [source if os.path.realpath(source.url).startswith(folder) else _refused(source, base) for source in sources]
+
+
+def _behind_linked_folders(base: str, store: Store, follow_links: bool) -> list[Source]:
+    """What lies behind links to folders below `base`: its videos, or a refusal for each such link.
+
+    Of folders that are reached already, by the way they lie or by another link, nothing is taken again.
+    """
+    sources: list[Source] = []
+    waiting, reached = [base], [os.path.realpath(base)]
+    while waiting:
+        for link in _linked_folders(waiting.pop()):
+            target = os.path.realpath(link)
+            if any(join(target, "").startswith(join(each, "")) for each in reached):
+                continue
+            if not follow_links:
+                sources.append(_refused(Source(link, posixpath.relpath(link, base), UNREADABLE), base))
+                continue
+            reached.append(target)
+            waiting.append(link)
+            sources += _below(base, store.list_files(link), store)
+    return sources
+
+
+def _linked_folders(base: str) -> list[str]:
+    """Links to folders below a folder, at any depth but not behind a link."""
+    below = [Path(folder) / name for folder, names, _ in os.walk(base) for name in names]
+    return sorted(str(path) for path in below if path.is_symlink())
 
 
 def _refused(source: Source, base: str) -> Source:

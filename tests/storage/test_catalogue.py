@@ -106,6 +106,43 @@ def test_a_link_out_of_a_folder_is_refused_unless_links_are_followed(
     assert (source.identity.size, source.refusal) == (5, "")
 
 
+def test_a_link_to_a_folder_elsewhere_is_refused_unless_links_are_followed(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "linking" / "in").mkdir(parents=True)
+    (tmp_path / "linking" / "in" / "far").symlink_to(folder)
+    (folder / "back").symlink_to(tmp_path / "linking")
+    (folder / "again").symlink_to(folder)
+    (source,) = find_sources([str(tmp_path / "linking")], Store())
+    assert source.relative_path == "in/far"
+    assert "is a link out of" in source.refusal
+    followed = find_sources([str(tmp_path / "linking")], Store(), follow_links=True)
+    assert [source.relative_path for source in followed] == [
+        "in/far/B.MKV",
+        "in/far/a.mp4",
+        "in/far/deep/a.mp4",
+        "in/far/deep/er/c d.mov",
+    ]
+    assert not [source.refusal for source in followed if source.refusal]
+
+
+@pytest.mark.parametrize("key", ["raw/../../x.mp4", "raw/sub/../a.mp4", "raw//a.mp4", "raw/./a.mp4"])
+def test_a_key_that_is_no_place_below_a_destination_costs_no_other_video(key: str) -> None:
+    class Listed(Store):
+        def check_readable(self, url: str, prefix: str | None = None) -> None:
+            pass
+
+        def list_files(self, url: str) -> list[str]:
+            return ["s3://b/raw/a.mp4", f"s3://b/{key}"]
+
+        def identity(self, url: str) -> FileIdentity:
+            return FileIdentity(1, "1")
+
+    sources = find_sources(["s3://b/raw/"], Listed())
+    assert {source.url: bool(source.refusal) for source in sources} == {
+        "s3://b/raw/a.mp4": False,
+        f"s3://b/{key}": True,
+    }
+
+
 def test_a_link_that_is_named_itself_is_followed(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "b.mp4").symlink_to(folder / "a.mp4")
     (source,) = find_sources([str(tmp_path / "b.mp4")], Store())
