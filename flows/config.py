@@ -19,6 +19,7 @@ from storage.catalogue import Source
 from storage.encoding import MAX_FRAME_SIDE, MIN_FRAME_SIDE, EncodeSettings, SizeSettings
 from storage.errors import UsageError
 from storage.receipts import VARIANTS, Variant
+from storage.store import ENDPOINT
 from weights import DEFAULT_FIDELITY
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -83,7 +84,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """End the job at the first video that fails."""
     ray_address: str | None = None
     """Cluster to join, `auto` or `host:port`; None starts Ray on this machine."""
-    s3_endpoint: str | None = Field(None, pattern=r"^https?://[^@]*$")
+    s3_endpoint: str | None = Field(None, pattern=ENDPOINT)
     """URL of an S3-compatible server; without a password, which would end up in records and logs."""
 
     @model_validator(mode="after")

@@ -25,15 +25,22 @@ from storage.temporary import temporary_folder
 READ_BLOCK_BYTES = 4 << 20
 """Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
 
-ATTEMPTS = 8
-"""At a request that S3 does not answer, or with 5xx or SlowDown, each after a longer pause: two minutes in all."""
+ATTEMPTS = 5
+"""At a request that S3 does not answer, or with 5xx or SlowDown, each after a longer pause."""
+
+ROUNDS = 3
+"""s3fs makes a request anew when these attempts are over, and when a body breaks off, which botocore does not see. A
+server that does not answer at all is waited for `ATTEMPTS` times as many time-outs: eight minutes."""
 
 _REMOVED_AT_A_TIME = 16
 
 CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 60
+READ_TIMEOUT_SECONDS = 30
 """Without a byte from the server; then the request is made again."""
 
+
+ENDPOINT = r"^https?://[^@]*$"
+"""What the URL of a server looks like. One with a password would carry it into records and logs."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _S3_SCHEMES = ("s3://", "s3a://")
@@ -88,6 +95,16 @@ class Store:
     s3_endpoint: str | None = None
     """URL of an S3-compatible server; None for the one that the AWS environment names."""
 
+    def __post_init__(self) -> None:
+        """Raises:
+        UsageError: the endpoint is no `http://` or `https://` URL, or holds credentials.
+        """
+        if self.s3_endpoint is not None and not re.fullmatch(ENDPOINT, self.s3_endpoint):
+            raise UsageError(
+                "Check --s3-endpoint: it must look like http://host:8333, without credentials, which belong into the "
+                "environment"
+            )
+
     def filesystem(self, url: str) -> tuple[AbstractFileSystem, str]:
         """The filesystem that holds `url`, and the path of `url` inside it.
 
@@ -113,6 +130,7 @@ class Store:
         if self.s3_endpoint:
             options["endpoint_url"] = self.s3_endpoint
         filesystem = fsspec.filesystem("s3", **options)
+        filesystem.retries = ROUNDS
         path = str(filesystem._strip_protocol(url))
         bucket = path.partition("/")[0]
         if not _BUCKET.fullmatch(bucket):

@@ -88,3 +88,19 @@ def test_what_does_not_pass_is_told_in_one_line(
     proxy.choose = lambda method, path: fault
     with pytest.raises(DestinationError, match=told), storage_errors_as(DestinationError, url):
         Store(proxy.endpoint).commit_bytes(b"x", f"{url}/a.bin")
+
+
+def test_a_server_that_never_answers_is_not_waited_for_without_end(
+    proxy: FaultyS3, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage_store, "ATTEMPTS", 2)
+    url = f"{s3.make_bucket()}/out/a.bin"
+    proxy.choose = lambda method, path: "500"
+    with pytest.raises(DestinationError), storage_errors_as(DestinationError, url):
+        Store(proxy.endpoint).commit_bytes(b"x", url)
+    assert len(proxy.happened) == 2
+    proxy.happened.clear()
+    proxy.choose = lambda method, path: "reset"
+    with pytest.raises(DestinationError), storage_errors_as(DestinationError, url):
+        Store(proxy.endpoint).commit_bytes(b"x", url)
+    assert len(proxy.happened) <= 2 * storage_store.ROUNDS

@@ -238,12 +238,18 @@ def test_an_unreachable_server_is_named(s3: S3Server, monkeypatch: pytest.Monkey
     "endpoint", ["host:8333", "http://", "http://a b", "ftp://host", "http://host:99999", "http://[::"]
 )
 def test_an_endpoint_of_the_wrong_form_is_named(endpoint: str, s3: S3Server) -> None:
-    with pytest.raises(SourceError) as read:
+    with pytest.raises((UsageError, SourceError)) as read:
         Store(endpoint).check_readable("s3://bucket/videos")
-    with pytest.raises(DestinationError) as written:
+    with pytest.raises((UsageError, DestinationError)) as written:
         Store(endpoint).check_writable("s3://bucket/out")
     assert_one_line(read.value, says="Check --s3-endpoint")
     assert_one_line(written.value, says="Check --s3-endpoint")
+
+
+def test_an_endpoint_with_credentials_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UsageError, match="without credentials") as refused:
+        Store("https://me:secret@host:8333")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["s3://", "s3:///videos", "s3://no such bucket/videos"])
