@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import ray
 
+from actors.deadline import ends_process_after
 from storage.errors import explain
 from storage.finishing import FinishingOrder, finish_video
 from storage.store import Store
+
+_LONGEST_FLOOR_SECONDS = 3600
+_LONGEST_PER_SECOND_OF_VIDEO = 20
+
+
+def finishing_seconds(order: FinishingOrder) -> float:
+    """What the slowest plausible assembling takes: twenty seconds of a busy core for a second of each result, which is
+    decoded.
+    """
+    seconds = order.shard.probe.seconds * len(order.variants)
+    return max(_LONGEST_FLOOR_SECONDS, _LONGEST_PER_SECOND_OF_VIDEO * seconds)
 
 
 @ray.remote(num_cpus=0.1, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
 def finish_remotely(order: FinishingOrder, store: Store) -> tuple[str, list[str]]:
     """Finish a video; returns (why it could not be, or an empty string; what a person should know of it)."""
     try:
-        return "", finish_video(order, store)
+        with ends_process_after(finishing_seconds(order)):
+            return "", finish_video(order, store)
     except Exception as error:  # a video's failure is its own: it becomes a row with its reason
         return explain(error), []

@@ -9,8 +9,6 @@ from typing import Any
 
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext, Dataset
-from ray.data.exceptions import ExecutionTimeoutError, SystemException
-from ray.exceptions import RayError
 from ray.util.annotations import RayDeprecationWarning
 
 from actors.expert_restorer import ExpertRestorer
@@ -18,27 +16,18 @@ from actors.face_detector import FaceDetector
 from actors.frame_compositor import FrameCompositor
 from actors.routing import Decision
 from actors.work import ShardWork, to_table
+from flows import patience
 from flows.job import Job
 from flows.pools import Pool, PoolPlan
-from storage.errors import FacemillError, explain
 from storage.receipts import Receipt
 from storage.shards import Shard
 
-_RETRIES = 3
-"""Repetitions of a shard whose actor died, before the shard is given up; the actor itself is always restarted."""
 
-
-def set_ray_data_context(shard_timeout: float) -> None:
-    """Ray Data's settings for a job, in place before its first execution.
-
-    Args:
-        shard_timeout: seconds after which a worker that has not done a shard is ended.
-    """
+def set_ray_data_context() -> None:
+    """Ray Data's settings for a job, in place before its first execution."""
     context = DataContext.get_current()
     # A row that kills its worker every time is missing afterwards, which the ledger notices; it does not end the job.
     context.max_errored_blocks = -1
-    # The last resort: every worker of a shard that hangs is ended before.
-    context.execution_no_progress_timeout_s = (_RETRIES + 2) * shard_timeout
     # One row a block: rows of one task would be merged up to this many bytes, and moved and lost together.
     context.target_max_block_size = 1
 
@@ -51,11 +40,9 @@ def receipts(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Generator[Re
     """
     if not shards:
         return
-    try:
+    with patience.gives_up_after(job.config.pools.seconds_for(job.config.shard_seconds)):
         for row in _plan(job, shards, pools).iter_rows():
             yield Receipt.from_json(row["receipt"])
-    except (RayError, ExecutionTimeoutError, SystemException) as error:
-        raise FacemillError(f"Ray gave the job up ({explain(error)[:500]}). Run the same command again") from error
 
 
 def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
@@ -96,11 +83,12 @@ def _through(
             stage,
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(size=min(pool.size, most), max_tasks_in_flight_per_actor=2),
+            # One shard at a time: what waits in an actor that another shard kills loses a try with each death.
+            compute=ActorPoolStrategy(size=min(pool.size, most), max_tasks_in_flight_per_actor=1),
             fn_constructor_args=arguments,
             fn_constructor_kwargs=keywords,
             num_cpus=pool.num_cpus,
             num_gpus=pool.num_gpus,
             max_restarts=-1,
-            max_task_retries=_RETRIES,
+            max_task_retries=patience.RETRIES,
         )

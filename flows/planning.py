@@ -16,8 +16,10 @@ import ray.data
 from ray.util.annotations import RayDeprecationWarning
 
 from actors.comparison import compared_picture
+from actors.deadline import ends_process_after
 from flows.job import Job, place
 from flows.ledger import VideoPlan
+from flows.patience import gives_up_after
 from storage.catalogue import Source
 from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
@@ -35,6 +37,8 @@ _SOURCES_A_TASK = 16
 
 _PROBE_RETRIES = 1
 """Of a probe whose worker died. Ray Data 2.60 repeats a task for ever unless it is told."""
+
+_LONGEST_FLOOR_SECONDS = 1800
 
 _PROBE_CPUS = 0.25
 """Share of a core: probing waits for storage more than it computes."""
@@ -91,18 +95,26 @@ def _probe_in_tasks(
     if not sources:
         return {}
     items = [{"source": pickle.dumps(source)} for source in sources]
+    longest = max(map(probing_seconds, sources)) * -(-len(sources) // tasks)
     rows = ray.data.from_items(items, override_num_blocks=tasks)
     with warnings.catch_warnings():
         # Ray 2.60 names no other way to bound a task's retries.
         warnings.simplefilter("ignore", RayDeprecationWarning)
         probed = rows.map(partial(_probe_row, area=area, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
-    return {row["key"]: row for row in probed.iter_rows()}
+    with gives_up_after(longest):
+        return {row["key"]: row for row in probed.iter_rows()}
+
+
+def probing_seconds(source: Source) -> float:
+    """What the slowest plausible probing takes: it reads the file up to four times, from storage that gives 1 MB/s."""
+    return max(_LONGEST_FLOOR_SECONDS, 4 * source.identity.size / 1e6)
 
 
 def _probe_row(row: dict[str, Any], area: WorkArea, store: Store) -> dict[str, Any]:
     source: Source = pickle.loads(row["source"])
     try:
-        return {"key": source.key, "probe": pickle.dumps(kept_probe(source, area, store)), "failure": ""}
+        with ends_process_after(probing_seconds(source)):
+            return {"key": source.key, "probe": pickle.dumps(kept_probe(source, area, store)), "failure": ""}
     except Exception as error:  # a bad source costs itself only: it becomes a row with its reason
         return {"key": source.key, "probe": b"", "failure": Failure.of(error).model_dump_json()}
 

@@ -132,7 +132,7 @@ def _without_unusable(job: Job, sources: list[Source], outcome: Outcome, console
 
 def _run(job: Job, sources: list[Source], finished: Mapping[str, str], outcome: Outcome, console: Console) -> None:
     """Plan, leave out what is there, and drive the pools until every video is decided."""
-    set_ray_data_context(job.config.pools.seconds_for(job.config.shard_seconds))
+    set_ray_data_context()
     if any(weights.model is not None for weights in job.experts.values()):
         with step(console, "loading the models that take an expert's place"):
             check_models(job)

@@ -10,7 +10,7 @@ import pytest
 import ray.data
 
 from actors.deadline import each_within
-from flows import pipeline
+from flows import patience, pipeline
 from flows.cluster import ray_session
 from flows.pipeline import set_ray_data_context
 from flows.pools import Pool
@@ -21,7 +21,7 @@ ROW_BYTES = 1_000_000
 @pytest.fixture(scope="module", autouse=True)
 def _ray() -> Iterator[None]:
     with ray_session(None):
-        set_ray_data_context(shard_timeout=60)
+        set_ray_data_context()
         yield
 
 
@@ -70,7 +70,7 @@ class Stage:
 
 @pytest.mark.parametrize("fault", ["hangs", "crashes"])
 def test_a_shard_that_ends_its_worker_every_time_costs_itself_only(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "_RETRIES", 1)
+    monkeypatch.setattr(patience, "RETRIES", 1)
     pool = Pool(size=1, num_cpus=0.1, num_gpus=0, threads=1)
     done = pipeline._through(rows_of(3), Stage, pool, (fault,), most=3, part_seconds=5.0, on_device=False)
     assert sorted(row["row"] for row in done.iter_rows()) == [0, 2]
