@@ -1,7 +1,8 @@
 """Folders for what is on its way to or from S3. They end with the process that made them, however that ends.
 
 A killed process leaves its folder, which may hold a whole video. Each folder is locked as long as its process lives,
-and every process removes the ones that no lock holds before it makes its first.
+and every process removes the ones that no lock holds before it makes its first. Where the folders cannot be locked
+nothing tells who lives, so none is removed there but by its own process.
 """
 
 from __future__ import annotations
@@ -28,16 +29,22 @@ def temporary_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
-def _new_locked_folder() -> tuple[Path, int]:
+def _new_locked_folder() -> tuple[Path, int | None]:
+    """A new folder and the lock on it; None for the lock where there are no locks."""
     for _ in range(_TRIES):
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        lock = _locked(folder)
+        try:
+            lock = _locked(folder)
+        except OSError:
+            return folder, None
         if lock is not None and folder.exists():
             return folder, lock
         # Another process that sweeps came between the two calls.
+        shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:
             os.close(lock)
     raise OSError(f"{tempfile.gettempdir()}: folders made here are removed again and again")
@@ -49,21 +56,33 @@ def sweep(parent: Path) -> None:
     with os.scandir(parent) as entries:
         left = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
     for folder in left:
-        lock = _locked(folder)
+        try:
+            lock = _locked(folder)
+        except OSError:
+            return
         if lock is not None:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
 
 
 def _locked(folder: Path) -> int | None:
-    """A lock on a folder; None when another process has it, or the folder is gone, a link, or another user's."""
+    """A lock on a folder; None when another process has it, or the folder is gone, a link, or another user's.
+
+    Raises:
+        OSError: there are no locks here.
+    """
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(descriptor).st_uid == os.getuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+    except BlockingIOError:
+        pass
     except OSError:
         os.close(descriptor)
-        return None
-    return descriptor
+        raise
+    os.close(descriptor)
+    return None

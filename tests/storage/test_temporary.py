@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 import tempfile
@@ -53,9 +56,49 @@ def test_what_a_killed_process_left_goes_with_the_next_process_and_what_lives_st
 def test_a_link_is_not_followed(parent: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "a").write_bytes(b"x")
-    (parent / f"{temporary._PREFIX}link").symlink_to(elsewhere)
+    link = parent / f"{temporary._PREFIX}link"
+    link.symlink_to(elsewhere)
+    assert temporary._locked(link) is None
     sweep(parent)
     assert (elsewhere / "a").exists()
+
+
+def test_another_users_folder_stays(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = parent / f"{temporary._PREFIX}theirs"
+    theirs.mkdir()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "getuid", lambda: theirs.stat().st_uid + 1)
+        sweep(parent)
+    assert theirs.exists()
+    sweep.cache_clear()
+    sweep(parent)
+    assert not theirs.exists()
+
+
+def test_where_there_are_no_locks_a_folder_is_made_and_none_is_swept(
+    parent: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    others = parent / f"{temporary._PREFIX}others"
+    others.mkdir()
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with temporary_folder() as folder:
+        assert set(parent.iterdir()) == {others, folder}
+    assert list(parent.iterdir()) == [others]
+
+
+def test_a_folder_that_another_process_holds_is_not_left_behind(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one that sweeps, and is slow, does."""
+
+    def held(*_: object) -> None:
+        raise BlockingIOError
+
+    monkeypatch.setattr(fcntl, "flock", held)
+    with pytest.raises(OSError, match="again and again"), temporary_folder():
+        pass
+    assert list(parent.iterdir()) == []
 
 
 def test_a_folder_that_is_swept_before_it_is_locked_is_made_again(parent: Path) -> None:
