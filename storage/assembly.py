@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import tempfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, pro
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.stream_checks import MUXER_TAGS
+from storage.temporary import temporary_folder
 from storage.verification import compare
 from storage.words import counted
 
@@ -102,8 +102,8 @@ def assemble_video(
         raise MediaError(f"{name}: not one frame of its video stream could be decoded")
     timing = _joined_timing(segments, probe)
     joined = _JoinedPackets(segments, probe, timing)
-    with tempfile.TemporaryDirectory(prefix="facemill-") as scratch:
-        template_path = _tagged(segments[0], probe, Path(scratch))
+    with temporary_folder() as scratch:
+        template_path = _tagged(segments[0], probe, scratch)
         with (
             open_container(source, name=name) as container,
             av.open(str(template_path)) as template,

@@ -1,4 +1,6 @@
-"""Folders for what is on its way to or from S3. They end with the process that made them, however that ends.
+"""Folders for what is on its way to or from S3, and for what a join needs for a moment.
+
+They end with the process that made them, however that ends.
 
 A killed process leaves its folder, which may hold a whole video. Each folder is locked as long as its process lives,
 and every process removes the ones that no lock holds before it makes its first. Where the folders cannot be locked

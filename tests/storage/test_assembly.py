@@ -16,11 +16,13 @@ import ffmpeg
 import pytest
 from av.stream import Disposition
 
+from storage import assembly, temporary
 from storage.assembly import AssemblyReport, assemble_video
 from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, choose_container
 from storage.encoding import EncodeSettings
 from storage.errors import MediaError
+from storage.probe import VideoProbe
 from storage.shards import Shard
 from storage.timeline import Timeline
 from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
@@ -234,6 +236,21 @@ def test_a_missing_segment_is_told_in_the_report(tmp_path: Path) -> None:
     shard, segments = _pieces(tmp_path)
     report = _assemble(shard, [segments[0], *segments[2:]], tmp_path / "b.mp4")
     assert report.frames_not_decoded == 25 - report.frames > 0
+
+
+def test_what_a_killed_join_leaves_lies_where_the_next_process_sweeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard, segments = _pieces(tmp_path)
+    tagged, held = assembly._tagged, []
+
+    def seen(segment: Path, probe: VideoProbe, folder: Path) -> Path:
+        held.append((folder.name.startswith(temporary._PREFIX), temporary._locked(folder)))
+        return tagged(segment, probe, folder)
+
+    monkeypatch.setattr(assembly, "_tagged", seen)
+    _assemble(shard, segments, tmp_path / "b.mp4")
+    assert held == [(True, None)]  # and while the join lives, no sweep gets the lock
 
 
 def test_no_segment_at_all_is_an_error(tmp_path: Path) -> None:
