@@ -101,15 +101,18 @@ class Driver:
         if not self._assembling:
             return
         ready, _ = ray.wait(list(self._assembling), num_returns=len(self._assembling), timeout=timeout)
+        failed: list[tuple[Source, Failure]] = []
         for reference in ready:
             plan = self._assembling.pop(reference)
             reason, notes = _result_of(reference)
             if reason:
-                self.give_up(plan.source, Failure(reason=reason))
+                failed.append((plan.source, Failure(reason=reason)))
             else:
                 self._outcome.done.append(plan.source.relative_path)
                 named = f"{plan.source.relative_path} -> {output_path(plan.choice, 'restored')}"
                 self._progress.video_done("; ".join([named, *notes]))
+        for source, failure in failed:  # last: the first of them may end the job, and what is done counts
+            self.give_up(source, failure)
 
 
 def _result_of(reference: ray.ObjectRef) -> tuple[str, list[str]]:
