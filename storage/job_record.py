@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.catalogue import Source
 from storage.receipts import WorkArea
 from storage.store import FileIdentity, Store
-
-_FORMAT = 1
 
 
 class RecordedSource(BaseModel):
@@ -38,7 +36,8 @@ class JobRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    format: int = _FORMAT
+    format: Literal[1] = 1
+    """A record of another format is not read."""
     job: str
     begun: datetime
     sources: tuple[RecordedSource, ...]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -110,7 +111,8 @@ def _ranges_done(area: WorkArea, urls: frozenset[str]) -> dict[str, list[PtsRang
     for url in urls:
         if url.startswith(f"{area.work}/") and url.endswith(RECEIPT_SUFFIX):
             key, _, name = url.removeprefix(f"{area.work}/").partition("/")
-            found[key].append(PtsRange.named(name))
+            with suppress(ValueError):  # not facemill's own
+                found[key].append(PtsRange.named(name))
     return found
 
 

@@ -124,6 +124,22 @@ def test_a_video_whose_result_was_lost_is_left_until_it_is_made_again(begun: Beg
     assert "1 done, 1 failed, 2 left" in begun.lines()[0]
 
 
+def test_files_that_are_not_facemills_own_are_passed_over(begun: Begun) -> None:
+    _, *told = begun.lines()
+    area, (bad, *_) = begun.job.area, begun.job.sources
+    for name in ("shop.receipt.json", "9_1.receipt.json", "a_b.receipt.json"):
+        begun.job.store.commit_bytes(b"{}", f"{area.video(bad.key)}/{name}")
+    assert begun.lines()[1:] == told
+
+
+def test_a_record_of_another_format_is_not_read(begun: Begun) -> None:
+    record = json.loads(begun.job.store.read_bytes(begun.job.area.job_record))
+    assert record["format"] == 1
+    begun.job.store.commit_bytes(json.dumps(record | {"format": 2}).encode(), begun.job.area.job_record)
+    (line,) = begun.lines()
+    assert "not on record what it was asked for" in line
+
+
 def test_the_last_activity_is_told_as_time_that_passed(begun: Begun) -> None:
     (first, *_) = begun.lines(datetime.now(UTC) + timedelta(hours=3, minutes=1))
     assert first.endswith("(3 hours ago)")
