@@ -24,6 +24,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from fsspec.spec import AbstractFileSystem
 
+from storage.errors import causes
+
 PARTIAL_MARK = ".facemill-partial-"
 """How the names of files begin that are still being written."""
 
@@ -184,9 +186,7 @@ def _sent(send: Callable[[str], Any], *, keep: bool) -> bool:
 
 def s3_code(error: BaseException) -> str:
     """The S3 error code behind an exception; empty when there is none."""
-    cause: BaseException | None = error
-    while cause is not None:  # s3fs raises a built-in error from the ClientError that knows the code
+    for cause in causes(error):
         if isinstance(cause, ClientError):
             return str(cause.response.get("Error", {}).get("Code", ""))
-        cause = cause.__cause__
     return ""

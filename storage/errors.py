@@ -7,6 +7,10 @@ FacemillError
 └── MediaError          frames or packets are not what their index or receipt says
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+
 
 class FacemillError(Exception):
     """Base of the errors whose text is meant for the person who runs facemill."""
@@ -26,6 +30,14 @@ class DestinationError(FacemillError):
 
 class MediaError(FacemillError):
     """Frames or packets differ from what the plan or a receipt says they must be."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, then what it was raised from, and so on: s3fs raises a built-in error from the one that knows more."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
 
 
 def explain(error: BaseException) -> str:

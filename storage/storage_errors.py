@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.errors import FacemillError
+from storage.errors import FacemillError, causes
 
 _S3_HINTS = {
     "NoSuchBucket": "no such bucket. Create it, or check the name and --s3-endpoint",
@@ -41,8 +41,7 @@ def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
 
 
 def _storage_hint(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:  # s3fs raises a built-in error from the ClientError that knows the S3 code
+    for cause in causes(error):
         if isinstance(cause, ClientError):
             code = str(cause.response.get("Error", {}).get("Code", ""))
             return _S3_HINTS.get(code, f"the S3 server answered {code}: {cause}")
@@ -52,7 +51,6 @@ def _storage_hint(error: BaseException) -> str:
             return f"{cause}. Check --s3-endpoint: it must look like http://host:8333"
         if type(cause).__name__ == "EndpointConnectionError":
             return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
-        cause = cause.__cause__
     if isinstance(error, PermissionError):
         return f"permission denied ({error}). Check the rights, or choose another place"
     if isinstance(error, FileExistsError | NotADirectoryError):
