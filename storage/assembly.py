@@ -34,6 +34,7 @@ from storage.mp4_tags import picture_boxes, with_boxes
 from storage.payload import payload_reader
 from storage.picture_tags import BOTTOM_FIELD_FIRST, TOP_FIELD_FIRST
 from storage.probe import TIME_CODE, VideoProbe, codec_name, open_container, probe_video
+from storage.programs import program_of, program_options, program_tags
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.stream_checks import MUXER_TAGS
@@ -212,7 +213,7 @@ def _tagged(segment: Path, probe: VideoProbe, scratch: Path) -> Path:
 
 def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputContainer) -> dict[str, str]:
     if choice.muxer == "mpegts":
-        return {"mpegts_copyts": "1"}
+        return {"mpegts_copyts": "1", **program_options(program_of(container, probe.stream_index))}
     if choice.muxer not in ("mp4", "mov"):
         # Sound may begin before 0, with what its decoder drops: nothing moves. Matroska's UIDs are numbers instead of
         # random, so that the same segments make the same file in every run.
@@ -254,6 +255,8 @@ def _add_streams(
 ) -> tuple[Stream, dict[int, Stream], list[str]]:
     """Streams of the result in the source's order, with tags, dispositions and chapters."""
     out.metadata.update({key: text for key, text in container.metadata.items() if key.lower() not in MUXER_TAGS})
+    if choice.muxer == "mpegts":
+        out.metadata.update(program_tags(program_of(container, probe.stream_index)))
     out.set_chapters(container.chapters())
     held = {other.index for other in probe.other_streams} - {other.index for other in choice.left_out}
     video: Stream | None = None

@@ -29,6 +29,7 @@ from storage.descriptions import late_streams
 from storage.h264 import FieldPairs
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
+from storage.programs import Program, programs
 from storage.timeline import Timeline
 
 NO_TIME = np.iinfo(np.int64).min
@@ -172,6 +173,8 @@ class MediaIndex:
     """
     video: int
     """`StreamIndex.index` of the picture that is restored."""
+    programs: tuple[Program, ...] = ()
+    """Of a transport stream."""
     frames: FrameIndex | None = None
     """None when nothing was decoded."""
     messages: list[str] = field(default_factory=list)
@@ -218,6 +221,7 @@ class MediaIndexer:
             attachments=_attachments(container),
             streams=tuple(sorted(self._streams.values(), key=lambda each: each.codec == TIME_CODE)),
             video=video,
+            programs=programs(container),
         )
 
     def take_late_streams(self, container: InputContainer) -> None:

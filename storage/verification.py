@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from fractions import Fraction
 from itertools import zip_longest
 
-from storage.checks import Check, Side, Terms
+from storage.checks import Check, Side, Terms, plain
 from storage.media_index import Attachment, Chapter, FrameIndex, MediaIndex, PacketLog, StreamIndex
 from storage.picture_checks import compare_frames, compare_picture
 from storage.stream_checks import MUXER_TAGS, compare_description, compare_encoded, compare_stream, compare_tags
@@ -58,6 +58,7 @@ def compare(
     checks += [
         _compare_chapters(source.index.chapters, result.index.chapters),
         _compare_attachments(source.index.attachments, result.index.attachments),
+        *_compare_programs(source.index, result.index),
         *compare_tags("file", source.index.metadata, result.index.metadata, MUXER_TAGS),
     ]
     return [
@@ -150,6 +151,15 @@ def _compare_chapters(before: Sequence[Chapter], after: Sequence[Chapter]) -> Ch
                 "file", "chapters", "loss", f"chapter {number} is '{right.title}' at {float(right.start):.3f} s"
             )
     return Check("file", "chapters", "equal", str(len(after)))
+
+
+def _compare_programs(source: MediaIndex, result: MediaIndex) -> Iterator[Check]:
+    """Number, name and provider; in another container than MPEG-TS, which has no programs, only a name is missed."""
+    before, after = (", ".join(map(str, index.programs)) or "none" for index in (source, result))
+    if source.container == result.container and source.programs:
+        yield plain("file", "programs", before, after, "loss")
+    elif any(program.name for program in source.programs):
+        yield Check("file", "programs", "loss", f"none instead of {before}: only MPEG-TS has programs")
 
 
 def _compare_attachments(before: Sequence[Attachment], after: Sequence[Attachment]) -> Check:

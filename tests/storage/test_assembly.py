@@ -23,6 +23,7 @@ from storage.containers import ContainerChoice, choose_container
 from storage.encoding import EncodeSettings
 from storage.errors import MediaError
 from storage.probe import VideoProbe
+from storage.programs import Program, programs
 from storage.shards import Shard
 from storage.timeline import Timeline
 from tests.media import Audio, Clip, FileStory, encode_segments, make_video, shards_of, story_of
@@ -290,6 +291,37 @@ def test_titles_of_tracks_are_kept(name: str, tmp_path: Path) -> None:
     with av.open(str(joined.path)) as container:
         assert [stream.metadata.get("name") for stream in container.streams] == ["The hall", "Kommentar"]
     assert not [told for told in joined.report.allowed if "tag " in told]
+
+
+def _program(path: Path, **options: str) -> Path:
+    inputs = from_pattern(0.5, sound=True)
+    write(path, inputs, **{"c:v": "mpeg2video", "c:a": "mp2", **options})
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.m2ts"])
+def test_a_transport_streams_program_is_kept(name: str, tmp_path: Path) -> None:
+    named = {"metadata": "service_name=BBC Zürich", "metadata:g": "service_provider=a, b", "mpegts_service_id": "7"}
+    joined = join_again(_program(tmp_path / name, **named))
+    with av.open(str(joined.path)) as container:
+        (program,) = programs(container)
+    assert program == Program(7, "BBC Zürich", "a, b", frozenset({0, 1}))
+    assert "file: programs: 7 'BBC Zürich' of 'a, b'" in joined.report.verified
+
+
+def test_a_program_without_a_name_gets_none(tmp_path: Path) -> None:
+    path = _program(tmp_path / "a.ts")
+    path.write_bytes(path.read_bytes().replace(b"Service01", b"another!!"))  # by its checksum, the table is damaged
+    joined = join_again(path)
+    with av.open(str(joined.path)) as container:
+        assert programs(container) == (Program(1, streams=frozenset({0, 1})),)
+
+
+def test_of_two_programs_the_picture_stays_in_its_own_and_the_report_names_both(tmp_path: Path) -> None:
+    two = {"program": "title=One:program_num=3:st=1", "program:1": "title=Two:program_num=4:st=0"}
+    joined = join_again(_program(tmp_path / "a.ts", **two))
+    lost = "file: programs: 4 'Two' of 'FFmpeg' instead of 3 'One' of 'FFmpeg', 4 'Two' of 'FFmpeg'"
+    assert lost in joined.report.allowed
 
 
 def codes_of(path: Path) -> list[str]:

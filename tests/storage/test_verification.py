@@ -11,6 +11,7 @@ from av.stream import Disposition
 from storage.checks import Check, Side
 from storage.media_index import PacketLog, index_media
 from storage.probe import probe_video
+from storage.programs import Program
 from storage.store import Store
 from storage.verification import compare
 from tests.media import Audio, Clip, make_video
@@ -83,6 +84,15 @@ def test_the_title_of_a_track_may_be_its_name_in_mp4(side: Side) -> None:
     titled = with_sound(side, metadata={"title": "Kommentar"})
     assert "tag title" not in checks(titled, with_sound(side, metadata={"name": "Kommentar"}))
     assert checks(titled, with_sound(side, metadata={"name": "other"}))["tag title"].state == "loss"
+
+
+def test_another_container_has_no_programs(side: Side) -> None:
+    program = Program(7, "BBC", "FFmpeg")
+    source = replace(side, index=replace(side.index, container="mpegts", programs=(program,)))
+    found = checks(source, side)["programs"]
+    assert (found.state, found.told) == ("loss", "none instead of 7 'BBC' of 'FFmpeg': only MPEG-TS has programs")
+    nameless = replace(source, index=replace(source.index, programs=(Program(7),)))
+    assert "programs" not in checks(nameless, side)
 
 
 def test_of_packets_that_one_side_lacks_no_time_is_told(side: Side) -> None:

@@ -189,6 +189,8 @@ class Tags:
     cropping: tuple[Fraction, ...]
     """Shares of the picture that a player leaves out: left, right, top, bottom."""
     chroma_location: str
+    programs: tuple[str, ...]
+    """Of a transport stream: number, name and provider, as FFmpeg tells them."""
 
 
 def tags_of(path: Path) -> Tags:
@@ -220,6 +222,7 @@ def tags_of(path: Path) -> Tags:
             layout=_of_kinds(frame, "DISPLAYMATRIX", "STEREO3D", "SPHERICAL"),
             cropping=_cropping(container, frame),
             chroma_location=_chroma_location(container),
+            programs=tuple(re.findall(r"^  (Program \d+.*?)\n  Stream", _described(container), flags=re.M | re.S)),
             colour=(
                 2 if full_range and not frame.format.is_rgb else 1,
                 int(frame.colorspace),
