@@ -129,9 +129,8 @@ def _compare_packet_times(
     if before.kind == "subtitle" or same_clock:
         wrong_at = _first_row(before.packets, after.packets, at("duration"))
         state: State = "equal" if wrong_at is None else "fault" if before.kind == "subtitle" else "loss"
-        yield Check(
-            before.name, "durations", state, every if wrong_at is None else f"packet {wrong_at} has another one"
-        )
+        told = every if wrong_at is None else f"packet {wrong_at} {_lasting(before, after, wrong_at)}"
+        yield Check(before.name, "durations", state, told)
 
 
 def _every(before: StreamIndex, after: StreamIndex) -> str:
@@ -144,15 +143,23 @@ def _every(before: StreamIndex, after: StreamIndex) -> str:
     return f"each of the {counted(shared, 'packet')} that both have"
 
 
+def _lasting(before: StreamIndex, after: StreamIndex, number: int) -> str:
+    wanted, found = (_told_of(stream, number, "duration") * stream.time_base * 1000 for stream in (before, after))
+    return f"lasts {float(found):g} ms instead of {float(wanted):g} ms"
+
+
+def _told_of(stream: StreamIndex, number: int, column: str) -> int:
+    """Of a packet by its number."""
+    passed = 0
+    for chunk in stream.packets.chunks():
+        if number < passed + len(chunk):
+            return int(chunk[column][number - passed])
+        passed += len(chunk)
+    raise IndexError(number)
+
+
 def _moved(before: StreamIndex, after: StreamIndex, number: int) -> str:
-    rows = []
-    for stream in (before, after):
-        passed = 0
-        for chunk in stream.packets.chunks():
-            if number < passed + len(chunk):
-                rows.append(int(chunk["pts"][number - passed]))
-                break
-            passed += len(chunk)
+    rows = [_told_of(stream, number, "pts") for stream in (before, after)]
     if NO_TIME in rows:
         return "has a pts on one side only"
     moved = float(rows[1] * after.time_base - rows[0] * before.time_base)

@@ -324,6 +324,14 @@ def test_of_two_programs_the_picture_stays_in_its_own_and_the_report_names_both(
     assert lost in joined.report.allowed
 
 
+def test_the_length_of_the_last_packet_of_flac_is_told_where_matroska_changes_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    tone = ffmpeg.input("sine=sample_rate=44100:duration=1", f="lavfi")
+    write(path, [*from_pattern(1), tone], **{"c:v": "libx264", "c:a": "flac"})
+    told = [line for line in join_again(path).report.allowed if "durations" in line]
+    assert told == ["stream 1 (audio, flac): durations: packet 43 lasts 1 ms instead of 2 ms"]
+
+
 def codes_of(path: Path) -> list[str]:
     with av.open(str(path)) as container:
         return [stream.codec_context.codec_tag for stream in container.streams.video]

@@ -95,6 +95,15 @@ def test_another_container_has_no_programs(side: Side) -> None:
     assert "programs" not in checks(nameless, side)
 
 
+def test_another_length_of_a_packet_is_told_with_both(side: Side) -> None:
+    _, sound = side.index.streams
+    longer = PacketLog()
+    for number, row in enumerate(next(sound.packets.chunks())):
+        longer.add(int(row["pts"]), int(row["dts"]), int(row["duration"]) + 48 * (number == 3), int(row["digest"]))
+    found = checks(side, with_sound(side, packets=longer))["durations"]
+    assert (found.state, found.told) == ("loss", "packet 3 lasts 22.3333 ms instead of 21.3333 ms")
+
+
 def test_of_packets_that_one_side_lacks_no_time_is_told(side: Side) -> None:
     sound = side.index.streams[1].packets
     assert checks(side, side)["timestamps"].told == f"each of {len(sound)} packets, to the tick of 1/48000 s"
