@@ -15,8 +15,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["500", "503", "reset", "stall", "cut", "expired"]
-"""InternalError; SlowDown; the connection is reset; no answer; half of the body; the credentials' time is over."""
+Fault = Literal["500", "503", "reset", "stall", "cut", "lost", "expired"]
+"""InternalError; SlowDown; the connection is reset; no answer; half of the body; the request is carried out, and the
+connection reset instead of an answer; the credentials' time is over."""
 
 STALL_SECONDS = 3.0
 
@@ -98,12 +99,16 @@ class _Handler(BaseHTTPRequestHandler):
         elif fault in _CODES:
             self._refuse(*_CODES[fault])
         else:
-            self._forward(body, whole=fault != "cut")
+            answer, content = self._asked(body)
+            if fault == "lost":
+                self._reset()
+            else:
+                self._pass_on(answer, content, whole=fault != "cut")
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _answer  # noqa: N815 - the names that the base class looks for
 
-    def _forward(self, body: bytes, *, whole: bool) -> None:
-        """Ask the server and pass its answer on; without the second half of it unless `whole`."""
+    def _asked(self, body: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+        """The server's answer, and the body of it."""
         server = http.client.HTTPConnection(self.upstream, timeout=60)
         server.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():  # Host among them: it is part of what the client signed
@@ -112,6 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
         server.endheaders(body)
         answer = server.getresponse()
         content = answer.read()
+        server.close()
+        return answer, content
+
+    def _pass_on(self, answer: http.client.HTTPResponse, content: bytes, *, whole: bool) -> None:
+        """Give the client the server's answer; without the second half of it unless `whole`."""
         self.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in _HOP_BY_HOP | {"content-length"}:
@@ -120,7 +130,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(content if whole else content[: len(content) // 2])
-        server.close()
         if not whole:
             self.close_connection = True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import committing
 from storage import store as storage_store
 from storage.errors import DestinationError
 from storage.probe import probe_video
@@ -20,8 +22,10 @@ from tests.conftest import S3Server
 from tests.faulty_s3 import STALL_SECONDS, Fault, FaultyS3, faulty_s3, first, now_and_then
 from tests.media import Clip, make_video, planes_digest, shards_of, source_of
 
-PASSING: tuple[Fault, ...] = ("500", "503", "reset", "stall", "cut")
+PASSING: tuple[Fault, ...] = ("500", "503", "reset", "stall", "cut", "lost")
 CONTENT = bytes(range(256)) * 1024
+PART_BYTES = 5 << 20
+"""The least that S3 takes."""
 
 
 @pytest.fixture
@@ -48,6 +52,32 @@ def test_writing_waits_out_what_passes(fault: Fault, proxy: FaultyS3, s3: S3Serv
         path.write_bytes(CONTENT)
     assert Store(s3.endpoint).read_bytes(url) == CONTENT
     assert len(proxy.happened) == 2
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_request_whose_answer_is_lost_has_written_what_it_should(keep: bool, proxy: FaultyS3, s3: S3Server) -> None:
+    """It is repeated. With `keep` the second is refused for the first, so it may be told that another was there."""
+    url = f"{s3.make_bucket()}/a.bin"
+    proxy.choose = first(1, "lost", "PUT", "a.bin")
+    assert Store(proxy.endpoint).commit_bytes(CONTENT, url, keep=keep) is not keep
+    assert Store(s3.endpoint).read_bytes(url) == CONTENT
+    assert len(proxy.happened) == 1
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(("method", "part"), [("POST", "uploads"), ("PUT", "partNumber"), ("POST", "uploadId")])
+def test_a_file_in_parts_is_whole_though_an_answer_is_lost(
+    method: str, part: str, keep: bool, proxy: FaultyS3, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At its begin, of a part, at its end."""
+    monkeypatch.setattr(committing, "_PART_BYTES", PART_BYTES)
+    url, written = f"{s3.make_bucket()}/a.bin", tmp_path / "a.bin"
+    written.write_bytes(random.Random(5).randbytes(2 * PART_BYTES + 1))
+    proxy.choose = first(1, "lost", method, part)
+    told = Store(proxy.endpoint).commit_file(written, url, keep=keep)
+    assert told is not (keep and part == "uploadId")
+    assert [fault for fault, *_ in proxy.happened] == ["lost"]
+    assert Store(s3.endpoint).read_bytes(url) == written.read_bytes()
 
 
 @pytest.mark.parametrize("fault", PASSING)
