@@ -85,10 +85,13 @@ class CountedPlacer:
         self._closed = deque([first_packet])
         self._losses: deque[int] = deque()
 
-    def fed(self, packet: int, stamp: int, *, closed: bool) -> None:
-        """A packet goes to the decoder; `closed` when no frame before it is shown after it, nor needs it."""
+    def fed(self, stamp: int) -> None:
+        """The next packet goes to the decoder."""
         self._stamps.append(stamp)
-        if closed:
+
+    def closed(self, packet: int | None) -> None:
+        """A packet that was fed is known for a closed keyframe (`coded_pictures.ClosedKeyframes`)."""
+        if packet is not None:
             self._closed.append(packet)
 
     def lost(self, packet: int) -> int:

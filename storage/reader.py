@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 
 from storage.catalogue import Source
 from storage.clocks import OutlierFilter
-from storage.coded_pictures import is_closed_keyframe, repeats_a_frame
+from storage.coded_pictures import ClosedKeyframes, repeats_a_frame
 from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
@@ -261,6 +261,7 @@ def _counted(
     """Frames placed by counting: each carries its packet's number through the decoder, and takes a stamp by it."""
     placer = CountedPlacer(probe.timeline.reorder, first_packet)
     fields = FieldPairs(stream)
+    keyframes = ClosedKeyframes(probe.codec)
 
     def numbered() -> Iterator[Packet]:
         number = first_packet - 1
@@ -268,8 +269,8 @@ def _counted(
             if packet.size:
                 if not fields.is_second(packet):
                     number += 1
-                    closed = is_closed_keyframe(packet, probe.codec)
-                    placer.fed(number, counted_stamp(packet, number, probe.frame_ticks), closed=closed)
+                    placer.fed(counted_stamp(packet, number, probe.frame_ticks))
+                    placer.closed(keyframes.found(packet, number))
                 packet.pts = number
             yield packet
 

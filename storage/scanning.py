@@ -16,7 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from storage.clocks import EpochFinder, OutlierFilter
-from storage.coded_pictures import is_closed_keyframe
+from storage.coded_pictures import ClosedKeyframes
 from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
 from storage.placing import FRAMES_AHEAD
@@ -131,6 +131,8 @@ class _CountedWalk:
         self._stamp: int | None = None
         self._first: int | None = None
         self._anchors: list[Anchor] = []
+        self._closed = ClosedKeyframes(stream.codec_context.name)
+        self._keyframe: Anchor | None = None  # the latest
 
     def take(self, packet: Packet) -> None:
         if packet.stream_index != self._stream.index or self._fields.is_second(packet):
@@ -138,9 +140,15 @@ class _CountedWalk:
         self._stamp = counted_stamp(packet, self._packets, self._frame_ticks)
         if self._first is None:
             self._first = self._stamp
-        if is_closed_keyframe(packet, self._stream.codec_context.name):
+        latest = self._keyframe
+        if packet.is_keyframe:
             position = -1 if packet.pos is None else packet.pos
-            _note_anchor(self._anchors, Anchor(self._packets, position, packet.dts, self._stamp), self._stream)
+            self._keyframe = Anchor(self._packets, position, packet.dts, self._stamp)
+        number = self._closed.found(packet, self._packets)
+        for anchor in (latest, self._keyframe):
+            if anchor is not None and anchor.packet == number:
+                _note_anchor(self._anchors, anchor, self._stream)
+                break
         self._packets += 1
 
     def scan(self) -> Scan:

@@ -9,12 +9,14 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from storage.coded_pictures import pictures_in, repeats_a_frame
+from storage.coded_pictures import MPEG4_B, mpeg4_pictures, repeats_a_frame
 from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
 
 _ANNEX_B = frozenset(("h264", "hevc"))
 """Codecs, and demuxers of their raw streams: no stamps are told there, and in AVI stamps in coding order."""
+
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 
 _STAMPED_WITHIN = 1024
 """Packets without a stamp that a stream may begin with before its frames are counted."""
@@ -26,9 +28,11 @@ _LOOKED_AT = 64
 def is_counted(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the packets of such a stream have no stamps, or stamps that only number them."""
     name, codec = container.format.name, stream.codec_context.name
-    if name != "avi":
-        return name in _ANNEX_B or not _is_stamped(container, stream)
-    return bool(stream.codec_context.has_b_frames) and (codec in _ANNEX_B or _is_packed(container, stream))
+    if name == "avi":
+        return bool(stream.codec_context.has_b_frames) and (codec in _ANNEX_B or _is_packed(container, stream))
+    if name == _MP4 and codec == "mpeg4" and stream.codec_context.has_b_frames:
+        return _is_in_coding_order(container, stream)
+    return name in _ANNEX_B or not _is_stamped(container, stream)
 
 
 def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
@@ -39,11 +43,25 @@ def _is_stamped(container: InputContainer, stream: VideoStream) -> bool:
     return False
 
 
+def _is_in_coding_order(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether all packets up to the first B-frame have the pts that is their dts, as when they were copied from an AVI.
+
+    The frame that a B-frame refers to ahead is coded before it and shown after it: such stamps cannot be its time.
+    """
+    with suppress(av.error.FFmpegError):
+        for packet in islice(demuxed(container, stream), _STAMPED_WITHIN):
+            if packet.pts is None or packet.pts != packet.dts or packet.is_discard:
+                return False
+            if MPEG4_B in mpeg4_pictures(packet):
+                return True
+    return False
+
+
 def _is_packed(container: InputContainer, stream: VideoStream) -> bool:
     """Whether one of the next packets holds two pictures of MPEG-4, as DivX packed its B-frames into AVI."""
     with suppress(av.error.FFmpegError):
         return any(
-            pictures_in(packet, stream.codec_context.name) > 1
+            stream.codec_context.name == "mpeg4" and len(mpeg4_pictures(packet)) > 1
             for packet in islice(demuxed(container, stream), _LOOKED_AT)
         )
     return False

@@ -92,7 +92,8 @@ def test_stamps_are_kept_where_they_rise_and_mended_where_not(
 def _placed_by_counting(coded: Sequence[int], shown: Sequence[int], *, closed: set[int], lost: set[int]) -> list[int]:
     placer = CountedPlacer(1, 0)
     for packet in coded:
-        placer.fed(packet, 100 * packet, closed=packet in closed)
+        placer.fed(100 * packet)
+        placer.closed(packet if packet in closed else None)
         if packet in lost:
             placer.lost(packet)
     return [placer.place(packet) for packet in shown]

@@ -103,6 +103,19 @@ def _avi_by_count(path: Path) -> list[Fraction]:
         return [(number + 1) * FRAME for number, _ in enumerate(container.decode(video=0))]
 
 
+def _rewrapped(path: Path) -> None:
+    """From AVI into MP4 by copying: each packet has the time of its place in coding order."""
+    source = path.with_name(f"{path.stem}.avi")
+    write(source, from_pattern(2, sound=True), vcodec="mpeg4", bf=2, g=12, acodec="mp3")
+    remuxed(source, path)
+    source.unlink()
+
+
+def _rewrapped_times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [number * FRAME for number, _ in enumerate(container.decode(video=0))]
+
+
 def _blu_ray(path: Path) -> None:
     """192 bytes a packet, as cameras and discs write it."""
     write(path, from_pattern(2, sound=True), **X264, acodec="ac3", f="mpegts", mpegts_m2ts_mode=1)
@@ -281,6 +294,13 @@ SPECIMENS: tuple[Specimen, ...] = (
         "container",
         "AVI of MPEG-4 part 2 with B-frames",
         pattern(vcodec="mpeg4", bf=2, g=12, acodec="mp3", sound=True),
+    ),
+    Specimen(
+        "asp rewrapped.mp4",
+        "container",
+        "MP4 of MPEG-4 part 2 with B-frames, copied from an AVI: stamps in coding order",
+        _rewrapped,
+        times=_rewrapped_times,
     ),
     Specimen(
         "packed.avi",
