@@ -123,16 +123,16 @@ def train(
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, 0.0002, 0.0004.")] = None,
     pixels: Annotated[
-        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0.04, natural 0.03.")
+        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0.12, natural 0.016.")
     ] = None,
     alex: Annotated[
-        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.15, natural 1.2.")
+        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.03, natural 2.")
     ] = None,
     vgg: Annotated[
         float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 0.15.")
     ] = None,
     identity: Annotated[
-        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.25, natural 2.")
+        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.4, natural 3.5.")
     ] = None,
     adversary: Annotated[
         float, typer.Option(help="Tuning: a critic's push, as a share of all other losses'; 0 for none.")

@@ -115,8 +115,8 @@ class TunedWeights:
     identity: float
 
 
-FAITHFUL = TunedWeights(pixels=0.04, alex=0.15, vgg=0.0, identity=0.25)
-NATURAL = TunedWeights(pixels=0.03, alex=1.2, vgg=0.15, identity=2.0)
+FAITHFUL = TunedWeights(pixels=0.12, alex=0.03, vgg=0.0, identity=0.4)
+NATURAL = TunedWeights(pixels=0.016, alex=2.0, vgg=0.15, identity=3.5)
 
 
 @dataclass(frozen=True)
