@@ -97,7 +97,7 @@ def restore(
     w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
     w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
     w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,
-    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over. Default 100.", "X")] = None,
+    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over. Default 17.", "X")] = None,
     hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass. Default 0.06.", "X")] = None,
     shard_seconds: Annotated[str | None, _flag("Length of a shard in seconds. Default 4.", "S")] = None,
     retry_failed: Annotated[

@@ -57,7 +57,7 @@ def test_json_is_rows_and_nothing_else(monkeypatch, capsys, portraits_folder: Pa
 
 @pytest.mark.usefixtures("small")
 def test_tables_page_and_files(monkeypatch, capsys, portraits_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    options = ("--widths", 100, "--strengths", "hard", "--clips", 1, "--faces", 1, "--tiles", 1)
+    options = ("--widths", 100, "--strengths", "hard", "--clips", 1, "--faces", 1, "--tiles", 1, "--q-low", 1000)
     out = tmp_path / "page"
     assert run(monkeypatch, "--data", portraits_folder, *options, "--out", out) == 0
     told = capsys.readouterr().out
