@@ -42,7 +42,8 @@ def main(
     table = Table(title=f"{container}: peak memory of a job, MB", title_justify="left")
     for header in ("processes", f"{hours:g} h", f"{hours * times:g} h", "growth"):
         table.add_column(header, justify="left" if header == "processes" else "right")
-    for role in sorted(set(short) & set(long), key=lambda role: (role == _TOTAL, -long[role])):
+    shared = [role for role in short if role in long and short[role] >= 1]  # not what was about to end
+    for role in sorted(shared, key=lambda role: (role == _TOTAL, -long[role])):
         table.add_row(role, f"{short[role]:.0f}", f"{long[role]:.0f}", f"{long[role] / short[role] - 1:+.0%}")
     Console(width=100).print(table)
     print(f"{hours * times:g} h took {seconds:.0f} s")

@@ -65,7 +65,12 @@ def partial_file(folder: Path, owner: str = "") -> Iterator[Path]:
 
 def _new_partial(folder: Path, name: str) -> tuple[Path, int]:
     for _ in range(_FOLDER_TRIES):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            if folder.is_file():
+                raise
+            continue  # it was there, and was removed before mkdir looked whether it is a folder
         with suppress(FileNotFoundError):  # another run removed the folder, which was empty between the two calls
             return folder / name, os.open(folder / name, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
     raise FileNotFoundError(f"{folder}: the folder is removed again and again while it is written to")

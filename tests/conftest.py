@@ -103,6 +103,7 @@ def _start_seaweedfs(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         "-master.telemetry=false",
+        "-master.volumeSizeLimitMB=8",  # each bucket takes several, of which there are as many as the disk has room for
         "-webdav=false",
         "-admin.ui=false",
         "-s3.port.iceberg=0",

@@ -211,7 +211,7 @@ def _every_40_ms(path: Path) -> Sequence[Fraction]:
 
 def _stamped_field_pictures(path: Path) -> None:
     """Each field is a packet with a stamp of its own, as broadcasts have them."""
-    raw = path.with_suffix(".h264")
+    raw = path.with_name(f"raw-{path.name}.h264")
     write_field_pictures(raw)
     with av.open(str(raw)) as fields, av.open(str(path), "w") as out:
         stream = out.add_stream_from_template(fields.streams.video[0])
