@@ -39,15 +39,6 @@ print(peak - before)
 """
 
 
-@pytest.fixture(params=["disk", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, str]:
-    """A store and an empty folder or prefix in it."""
-    if request.param == "disk":
-        return Store(), str(tmp_path / "out")
-    s3: S3Server = request.getfixturevalue("s3")
-    return Store(s3.endpoint), f"{s3.make_bucket()}/out"
-
-
 def test_the_first_writer_stands_where_that_is_asked_for(place: tuple[Store, str]) -> None:
     store, out = place
     url = join(out, "a.bin")
