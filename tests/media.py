@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -183,7 +185,12 @@ def _video_packets(out: OutputContainer, clip: Clip) -> list[Packet]:
         frame = picture(number, clip)
         frame.pts, frame.time_base, frame.pict_type = pts, time_base, PictureType.NONE
         packets += stream.encode(frame)
-    return packets + list(stream.encode(None))
+    packets += stream.encode(None)
+    if clip.codec == "libsvtav1" and sys.platform == "linux":
+        # SVT-AV1 makes its caller a real-time process where it may, as for root: that and all that it starts from then
+        # on, Ray among it, would keep everything else on the machine from running.
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return packets
 
 
 def _encoder_options(clip: Clip) -> dict[str, str]:

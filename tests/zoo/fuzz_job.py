@@ -1,8 +1,8 @@
 """`python -m tests.zoo.fuzz_job DIR [--files 2000] [--seed 0]`: damaged files from a seed, through the real job.
 
-The files go through `facemill restore` some hundred at a time. Each must end as done or as failed with a reason, each that
-is done must pass `facemill verify`, and the job must end by itself, with no error but the files' own. What does not is
-told, and stays in DIR.
+The files go through `facemill restore` some hundred at a time. Each must end as done or as failed with a reason, each
+that is done must pass `facemill verify`, and the job must end by itself, with no error but the files' own. What does
+not is told, and stays in DIR.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main(
     found = Findings()
     for number, start in enumerate(range(0, files, chunk)):
         found.add(run_job(folder / str(number), range(start, min(files, start + chunk)), seed))
-        print(f"{min(files, start + chunk)} files: {found.done} done, {found.failed.total()} failed, "
-              f"{len(found.wrong)} wrong, {found.seconds:.0f} s", flush=True)  # fmt: skip
+        ended = f"{found.done} done, {found.failed.total()} failed, {len(found.wrong)} wrong"
+        print(f"{min(files, start + chunk)} files: {ended}, {found.seconds:.0f} s", flush=True)
     for reason, count in found.failed.most_common():
         print(f"{count:5} {reason}")
     for told in found.wrong:
@@ -90,7 +90,7 @@ def run_job(folder: Path, numbers: range, seed: int) -> Findings:
     (table,) = out.glob("_facemill/*/videos.parquet")
     rows = {row["video"]: row for row in pq.read_table(table).to_pylist()}
     found.wrong += [f"{folder}/{name}: has no row" for name in names if name not in rows]
-    for name, row in rows.items():
+    for row in rows.values():
         if row["status"] == "done":
             found.done += 1
         else:
