@@ -13,6 +13,7 @@ from actors.deadline import PART_SECONDS, each_within
 from actors.geometry import Landmarks, Placement, rotate_landmarks
 from actors.routing import Decision
 from actors.work import FaceInFrame, ShardWork, from_table, to_table
+from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
 from weights import DEFAULT_FIDELITY, ExpertWeights, WeightsError, find_model
@@ -47,6 +48,7 @@ class ExpertRestorer:
 
     def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
+            tell(self._routed_here.value, "begins", work.shard.source, work.shard.range)
             try:
                 yield to_table([self.restore(work)])
             except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason

@@ -18,6 +18,7 @@ from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
+from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
@@ -57,6 +58,7 @@ class FaceDetector:
 
     def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
+            tell("FaceDetector", "begins", work.shard.source, work.shard.range)
             try:
                 for part in self.detect(work.shard):
                     yield to_table([part])

@@ -22,6 +22,7 @@ from actors.deadline import PART_SECONDS, each_within
 from actors.fields import moments_of, weave
 from actors.geometry import Placement, Rect
 from actors.work import FaceInFrame, ShardWork, from_table
+from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import EncodeSettings, OutputPicture, SizeSettings, output_picture
 from storage.errors import MediaError, explain
@@ -60,6 +61,7 @@ class FrameCompositor:
 
     def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
+            tell("FrameCompositor", "begins", work.shard.source, work.shard.range)
             yield pa.table({"receipt": [self._receipt(work).to_json()]}, schema=RECEIPT_SCHEMA)
 
     def _receipt(self, work: ShardWork) -> Receipt:
@@ -108,7 +110,9 @@ class FrameCompositor:
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),
         )
-        return commit_receipt(self._area, shard, receipt, self._store)
+        standing = commit_receipt(self._area, shard, receipt, self._store)
+        tell("FrameCompositor", "commits", shard.source, shard.range)
+        return standing
 
     def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> dict[Variant, SegmentSummary]:
         """Encode and check every variant, then make them visible; nothing is, when the range has no frame."""

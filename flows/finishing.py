@@ -5,8 +5,10 @@ from __future__ import annotations
 import ray
 
 from actors.deadline import ends_process_after
+from actors.work_log import tell
 from storage.errors import explain
 from storage.finishing import FinishingOrder, finish_video
+from storage.shards import PtsRange
 from storage.store import Store
 
 _LONGEST_FLOOR_SECONDS = 3600
@@ -24,6 +26,7 @@ def finishing_seconds(order: FinishingOrder) -> float:
 @ray.remote(num_cpus=0.1, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
 def finish_remotely(order: FinishingOrder, store: Store) -> tuple[str, list[str]]:
     """Finish a video; returns (why it could not be, or an empty string; what a person should know of it)."""
+    tell("assemble", "begins", order.shard.source, PtsRange(None, None))
     try:
         with ends_process_after(finishing_seconds(order)):
             return "", finish_video(order, store)
