@@ -10,10 +10,10 @@ from typing import Any
 from storage.catalogue import Source, find_sources, is_video
 from storage.errors import UsageError
 from storage.finishing import variant_path
-from storage.manifest import read_all_video_rows
 from storage.receipts import VARIANTS, Variant
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute, join
+from storage.video_rows import read_video_rows
 
 Row = dict[str, Any]
 """A row of the manifest's videos table."""
@@ -54,7 +54,7 @@ def pairs_of(arguments: Sequence[str], result: str, store: Store) -> Iterator[Pa
                 f"{result} is one result, the sources are {len(sources)} videos. Give the folder of results"
             )
         out = result if is_folder else _manifest_folder(result, store)
-        rows = read_all_video_rows(out, store) if out else []
+        rows = read_video_rows(out, store) if out else []
     if is_folder:
         for source in sources:
             row = _row_of(source, rows)

@@ -20,7 +20,7 @@ from storage.catalogue import Source
 from storage.errors import MediaError
 from storage.receipts import Receipt, WorkArea
 from storage.shards import Shard
-from storage.store import Store, join
+from storage.store import Store
 
 _ROW_GROUP_ROWS = 1 << 14
 """Rows that a writer of a table holds back."""
@@ -165,7 +165,8 @@ def shard_row(shard: Shard, receipt: Receipt) -> dict[str, Any]:
     }
 
 
-def _failed_row(source: Source, reason: str) -> dict[str, Any]:
+def failed_row(source: Source, reason: str) -> dict[str, Any]:
+    """The videos-table row of a video that was given up."""
     return {**_source_columns(source), "status": "failed", "reason": reason}
 
 
@@ -204,20 +205,19 @@ def commit_faces(area: WorkArea, source: Source, tables: Iterable[pa.Table], sto
 
 def read_video_row(area: WorkArea, source: Source, store: Store) -> dict[str, Any] | None:
     """The commit record of a video; None when it is not done."""
+    return read_video_part(area.parts(source, "videos"), store)
+
+
+def read_video_part(url: str, store: Store) -> dict[str, Any] | None:
+    """The commit record that lies at `url`; None when nothing does."""
     try:
-        content = store.read_bytes(area.parts(source, "videos"))
+        content = store.read_bytes(url)
     except FileNotFoundError:
         return None
     rows = pq.read_table(pa.BufferReader(content)).to_pylist()
     if len(rows) != 1:
-        raise MediaError(f"{area.parts(source, 'videos')}: {len(rows)} rows where one video's record should be")
+        raise MediaError(f"{url}: {len(rows)} rows where one video's record should be")
     return dict(rows[0])
-
-
-def read_all_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
-    """The videos table's rows of every job that has ended in the destination `out`; empty when there is none."""
-    urls = [url for url in store.list_files(join(out, "_facemill")) if url.endswith("/videos.parquet")]
-    return [row for url in urls for row in pq.read_table(pa.BufferReader(store.read_bytes(url))).to_pylist()]
 
 
 def join_tables(area: WorkArea, sources: Sequence[Source], failures: Mapping[str, str], store: Store) -> None:
@@ -242,7 +242,7 @@ def _tables_of_parts(
                     yield _with_every_column(pa.Table.from_batches([batch]), _SCHEMAS[name])
         except FileNotFoundError:
             if name == "videos" and source.key in failures:
-                yield pa.Table.from_pylist([_failed_row(source, failures[source.key])], schema=VIDEOS_SCHEMA)
+                yield pa.Table.from_pylist([failed_row(source, failures[source.key])], schema=VIDEOS_SCHEMA)
 
 
 def _with_every_column(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -22,12 +22,13 @@ from storage.encoding import EncodeSettings
 from storage.errors import MediaError
 from storage.failures import Failure, read_failures
 from storage.finishing import FinishingOrder, _assemble, finish_video, finished_row, give_up
-from storage.manifest import join_tables, read_all_video_rows
+from storage.manifest import join_tables
 from storage.media_index import index_media
 from storage.receipts import Receipt, WorkArea, read_receipts
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
+from storage.video_rows import read_video_rows
 from tests.conftest import S3Server
 from tests.media import Audio, Clip, make_video, shards_of
 from tests.storage.shard_work import SETTINGS, commit_shard, finishing_order
@@ -288,7 +289,7 @@ def test_a_run_in_which_a_video_fails_takes_nothing_from_one_in_which_it_does_no
         assert not give_up(order.area, order.out, source, failure, ground.store)
         reasons = {key: found.reason for key, found in read_failures(order.area, ground.store).items()}
         join_tables(order.area, [source], reasons, ground.store)
-        assert [row["status"] for row in read_all_video_rows(order.out, ground.store)] == ["done"]
+        assert [row["status"] for row in read_video_rows(order.out, ground.store)] == ["done"]
 
 
 def test_a_result_that_is_gone_is_not_on_record_when_its_video_fails(ground: Ground) -> None:
@@ -298,7 +299,7 @@ def test_a_result_that_is_gone_is_not_on_record_when_its_video_fails(ground: Gro
     ground.store.remove([join(order.out, "a.mp4")])
     assert give_up(order.area, order.out, source, Failure(reason="no more"), ground.store)
     join_tables(order.area, [source], {source.key: "no more"}, ground.store)
-    assert [row["reason"] for row in read_all_video_rows(order.out, ground.store)] == ["no more"]
+    assert [row["reason"] for row in read_video_rows(order.out, ground.store)] == ["no more"]
 
 
 def test_a_result_that_is_made_again_stays_until_it_is_replaced(ground: Ground) -> None:

@@ -1,0 +1,77 @@
+"""What the records of a destination say of each video, of every job: those that have ended and those that still run.
+
+The tables are joined when a job ends. Until then a video's rows are in parts, and after it those of videos that a later
+run has finished or given up; so a part counts that is newer than the table, or speaks of what the table does not.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.catalogue import Source
+from storage.failures import read_failures
+from storage.job_record import read_job_record
+from storage.job_status import JobFolder, job_folders, recorded_sources
+from storage.manifest import VIDEOS_SCHEMA, failed_row, read_video_part
+from storage.store import FileIdentity, Store
+
+
+def read_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
+    """A row, with every column of the videos table, for each video that is done or has failed.
+
+    Args:
+        out: destination of any number of jobs.
+    """
+    return [row for folder in job_folders(out, store) for row in _rows_of(folder, store)]
+
+
+def _rows_of(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
+    """Of one job, one row a video: of a video that is done, the one of its result."""
+    joined = {_key(row): row for row in _joined_rows(folder, store)}
+    newer = {_key(row): row for row in _newer_parts(folder, joined, store)}
+    known = joined | newer
+    rows = (*known.values(), *_failed_rows(folder, known.keys(), store))
+    return [dict.fromkeys(VIDEOS_SCHEMA.names) | row for row in rows]
+
+
+def _joined_rows(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
+    table = folder.area.table("videos")
+    if table not in {file.url for file in folder.files}:
+        return []
+    return list(pq.read_table(pa.BufferReader(store.read_bytes(table))).to_pylist())
+
+
+def _newer_parts(folder: JobFolder, joined: Mapping[str, dict[str, Any]], store: Store) -> Iterator[dict[str, Any]]:
+    """Rows of videos that the table does not tell are done, or that were made since it was joined."""
+    joined_at = {file.url: file.modified for file in folder.files}.get(folder.area.table("videos"))
+    done = {key for key, row in joined.items() if row["status"] == "done"}
+    for file in folder.files:
+        parts, name = posixpath.split(file.url)
+        is_record = parts == folder.area.all_parts("videos") and name.endswith(".parquet")
+        if is_record and (joined_at is None or file.modified >= joined_at or name.removesuffix(".parquet") not in done):
+            row = read_video_part(file.url, store)
+            if row is not None:
+                yield row
+
+
+def _failed_rows(folder: JobFolder, known: Collection[str], store: Store) -> Iterator[dict[str, Any]]:
+    """Rows of the other failures on record; only the job's record tells their sources."""
+    names = [posixpath.split(file.url) for file in folder.files]
+    failed = {name.removesuffix(".json") for parts, name in names if parts == folder.area.failures}
+    record = read_job_record(folder.area, store) if failed - set(known) else None
+    if record is None:
+        return
+    failures = read_failures(folder.area, store)
+    for source in recorded_sources(record):
+        if source.key in failures and source.key not in known:
+            yield failed_row(source, failures[source.key].reason)
+
+
+def _key(row: dict[str, Any]) -> str:
+    """`Source.key` of the source that a row speaks of."""
+    return Source(row["source"], row["video"], FileIdentity(row["source_size"], row["source_version"])).key
