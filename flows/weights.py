@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from storage.fetching import fetch_weights
 from weights import WeightsEntry, WeightsError, entry_of, read_registry, weights_folder
+from weights.fetching import fetch_weights
 
 app = typer.Typer(
     help="The weight files that facemill knows: list them, fetch them.",

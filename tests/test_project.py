@@ -13,7 +13,7 @@ from storage.manifest import FACES_SCHEMA, SHARDS_SCHEMA, VIDEOS_SCHEMA
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
     "weights": {"flows", "actors", "storage"},
-    "storage": {"flows", "actors"},
+    "storage": {"flows", "actors", "weights"},
     "actors": {"flows"},
 }
 

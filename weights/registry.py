@@ -15,7 +15,7 @@
     ]
 
 An entry without sources ships with the project: its file lies beside the registry. Any other is fetched once, by
-:mod:`storage.fetching`, into :func:`weights_folder`.
+:mod:`weights.fetching`, into :func:`weights_folder`.
 """
 
 from __future__ import annotations

