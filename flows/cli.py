@@ -17,7 +17,6 @@ from flows.config import load_config
 from flows.status import status
 from flows.weights import app as weights_commands
 from storage.errors import FacemillError
-from storage.words import counted
 from weights import DEFAULT_FIDELITY, WeightsError
 
 app = typer.Typer(
@@ -29,9 +28,6 @@ app = typer.Typer(
 )
 
 app.add_typer(weights_commands, name="weights")
-
-_STILL_IN_SIGHT = 20
-"""Lines, one a video, that a person still sees when a job has ended."""
 
 Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
@@ -102,7 +98,7 @@ def restore(
     shard_seconds: Annotated[str | None, _flag("Length of a shard in seconds. Default 4.", "S")] = None,
     retry_failed: Annotated[
         bool | None,
-        typer.Option("--retry-failed", help="Also try the videos again whose sources an earlier run found unusable."),
+        typer.Option("--retry-failed", help="Also try the videos again that an earlier run gave up for good."),
     ] = None,
     force: Annotated[
         bool | None, typer.Option("--force", help="Make everything again; results stay until they are replaced.")
@@ -127,25 +123,19 @@ def restore(
     """
     flags = {name: value for name, value in locals().items() if name not in ("config", "sources")}
     settings = load_config(config, {**flags, "sources": sources or None})
+    from flows.ending import lines_at_the_end
     from flows.restore import restore as run  # imports Ray and torch: not before the command line is known to be good
 
     console = Console(stderr=True)
     try:
         job, outcome = run(settings, console)
-    except KeyboardInterrupt:
-        typer.echo("facemill: interrupted. Run the same command again to finish the job", err=True)
+    except KeyboardInterrupt as interrupted:
+        told = f": {interrupted}" if str(interrupted) else ""
+        typer.echo(f"facemill: interrupted{told}. Run the same command again to finish the job", err=True)
         raise typer.Exit(130) from None
     say = Console(markup=False, highlight=False, soft_wrap=True).print
-    if len(job.sources) > _STILL_IN_SIGHT:  # else each failure was told a moment ago
-        for video, reason in sorted(outcome.failed.items()):
-            say(f"failed: {video}: {reason}")
-    told = f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
-    say(told)
-    if outcome.stopped:
-        say("stopped at the first failure, as --fail-fast asks. Run the job without it to go on with the others")
-    if outcome.left_alone:
-        alone = counted(len(outcome.left_alone), "source was", "sources were")
-        say(f"{alone} found unusable before and left alone: --retry-failed tries again")
+    for line in lines_at_the_end(job, outcome):
+        say(line)
     if outcome.failed:
         raise typer.Exit(1)
 

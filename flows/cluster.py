@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import socket
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import ray
 from ray._private import ray_constants
+from ray._private.worker import RayContext
 from ray.data import DataContext
 
-from storage.errors import UsageError
+from storage.errors import FacemillError, UsageError, explain
 
 _OBJECT_STORE_BYTES = 2 << 30
 """For rows in flight on one machine: frames never enter the store, so it need not be large."""
@@ -32,36 +35,71 @@ def ray_session(address: str | None) -> Iterator[None]:
 
     Raises:
         UsageError: no cluster answers at `address`.
+        FacemillError: Ray does not start here.
     """
-    if address is not None:
-        _require_listener(address)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None:
-        # Ray Data 2.60 makes the driver print an error line for every pool, about actor arguments of Ray's own.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     _quieten()
+    if address is not None:
+        _join(address)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    folder = _start_here()
+    try:
+        yield
+    except FacemillError:
+        ray.shutdown()  # its logs may tell more
+        raise
+    except BaseException:
+        _end(folder)
+        raise
+    else:
+        _end(folder)
+
+
+def _join(address: str) -> None:
+    _require_listener(address)
     try:
         with _stderr_kept_for_failure():
-            if address is None:
-                _stay_on_loopback()
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    log_to_driver=False,
-                    logging_level=logging.ERROR,
-                    _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS},
-                )
-            else:
-                ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from error
+
+
+def _start_here() -> Path:
+    """Start Ray on this machine; returns the folder of its logs and sockets."""
+    # Ray's own 15 lets every other process of the machine come first: beside a busy one its workers starve.
+    os.environ.setdefault(ray_constants.RAY_WORKER_NICENESS, "0")
+    # Ray Data 2.60 makes the driver print an error line for every pool, about actor arguments of Ray's own.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    _stay_on_loopback()
     try:
-        yield
-    finally:
-        ray.shutdown()
+        with _stderr_kept_for_failure():
+            context = ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS},
+            )
+    except Exception as error:  # no more special is what Ray raises when its processes take too long to start
+        raise FacemillError(
+            f"Ray does not start on this machine ({explain(error)}). See that it is not too busy, and that there is "
+            f"room in {tempfile.gettempdir()}, or in the folder that RAY_TMPDIR names"
+        ) from error
+    assert isinstance(context, RayContext)  # of a driver on this machine, not of Ray's client
+    return Path(str(context.address_info["session_dir"]))
+
+
+def _end(folder: Path) -> None:
+    """End a session of this machine, and remove what it would leave: some MB of logs that nobody would look at."""
+    ray.shutdown()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stay_on_loopback() -> None:

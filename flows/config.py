@@ -77,7 +77,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     shard_seconds: float = Field(4.0, ge=0.2, le=600)
     """Length of a shard: how much is redone after a crash, and how finely work is shared."""
     retry_failed: bool = False
-    """Also try the videos again whose sources an earlier run found unusable."""
+    """Also try the videos again that an earlier run gave up for a reason that stays, such as an unusable source."""
     force: bool = False
     """Make everything again; results stay until they are replaced."""
     fail_fast: bool = False

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from rich.console import Console
 
 from flows.config import load_config
-from flows.progress import step
+from flows.steps import step
 from storage.errors import FacemillError, UsageError
 
 SIZE = (640, 360)

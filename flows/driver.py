@@ -11,10 +11,11 @@ from flows.job import Job
 from flows.ledger import Ledger, VideoPlan
 from flows.progress import JobProgress
 from storage.catalogue import Source
-from storage.errors import explain
+from storage.errors import DestinationError, explain
 from storage.failures import Failure
 from storage.finishing import FinishingOrder, give_up, output_path
 from storage.receipts import Receipt
+from storage.storage_errors import storage_errors_as
 
 
 @dataclass
@@ -26,7 +27,7 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     """Relative path -> reason."""
     left_alone: list[str] = field(default_factory=list)
-    """Of those that failed, the ones that an earlier run found unusable and this one did not try."""
+    """Of those that failed, the ones that this run did not try: an earlier one failed for what is still so."""
     stopped: bool = False
     """Whether the first failure ended the job, as `--fail-fast` asks."""
 
@@ -77,9 +78,12 @@ class Driver:
 
         Raises:
             FirstFailureError: the job shall end with it.
+            DestinationError: the record cannot be kept.
         """
         name = source.relative_path
-        if not give_up(self._job.area, self._job.out, source, failure, self._job.store):
+        with storage_errors_as(DestinationError, self._job.out):
+            given_up = give_up(self._job.area, self._job.out, source, failure, self._job.store)
+        if not given_up:
             self._outcome.done.append(name)
             self._progress.video_done(f"{name}: another run of this job has finished it")
             return

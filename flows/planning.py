@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from actors.deadline import ends_process_after
 from flows.job import Job, place
 from flows.ledger import VideoPlan
 from flows.patience import gives_up_after
+from flows.steps import Step
 from storage.catalogue import Source
 from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
@@ -45,14 +46,15 @@ _PROBE_CPUS = 0.25
 
 
 def plan_videos(
-    job: Job, sources: Sequence[Source], finished: Mapping[str, str]
+    job: Job, sources: Sequence[Source], finished: Mapping[str, str], progress: Step
 ) -> tuple[list[VideoPlan], list[tuple[Source, Failure]]]:
     """A plan for every source that can be restored; the others come with the reason why not.
 
     Args:
         finished: paths below the destination of the results of sources that are not among these -> the source's path.
+        progress: is told how many are probed.
     """
-    probed = _probe_all(sources, job.area, job.store)
+    probed = _probe_all(sources, job.area, job.store, progress)
     owners = {place(source.url): f"the source {source.url}" for source in job.sources}
     owners |= {place(join(job.out, output)): f"the result of {video}" for output, video in finished.items()}
     plans, unusable = [], []
@@ -70,17 +72,20 @@ def plan_videos(
     return plans, unusable
 
 
-def _probe_all(sources: Sequence[Source], area: WorkArea, store: Store) -> dict[str, dict[str, Any]]:
+def _probe_all(sources: Sequence[Source], area: WorkArea, store: Store, progress: Step) -> dict[str, dict[str, Any]]:
     """Probe rows by `Source.key`; a source whose probing killed its worker has none.
 
     Of many sources several share a task, which costs more than to probe a small file. Those that were lost with
     another's are probed again by themselves.
     """
+    probed: dict[str, dict[str, Any]] = {}
     tasks = probing_tasks(len(sources))
-    probed = _probe_in_tasks(sources, area, store, tasks=tasks)
+    for row in _probe_in_tasks(sources, area, store, tasks=tasks):
+        probed[row["key"]] = row
+        progress.reached(len(probed), len(sources))
     if tasks < len(sources):
         lost = [source for source in sources if source.key not in probed]
-        probed |= _probe_in_tasks(lost, area, store, tasks=len(lost))
+        probed |= {row["key"]: row for row in _probe_in_tasks(lost, area, store, tasks=len(lost))}
     return probed
 
 
@@ -89,11 +94,10 @@ def probing_tasks(sources: int) -> int:
     return max(min(sources, _TASKS_THAT_ARE_NO_BURDEN), -(-sources // _SOURCES_A_TASK))
 
 
-def _probe_in_tasks(
-    sources: Sequence[Source], area: WorkArea, store: Store, *, tasks: int
-) -> dict[str, dict[str, Any]]:
+def _probe_in_tasks(sources: Sequence[Source], area: WorkArea, store: Store, *, tasks: int) -> Iterator[dict[str, Any]]:
+    """Probe rows, as they come."""
     if not sources:
-        return {}
+        return
     items = [{"source": pickle.dumps(source)} for source in sources]
     longest = max(map(probing_seconds, sources)) * -(-len(sources) // tasks)
     rows = ray.data.from_items(items, override_num_blocks=tasks)
@@ -102,7 +106,7 @@ def _probe_in_tasks(
         warnings.simplefilter("ignore", RayDeprecationWarning)
         probed = rows.map(partial(_probe_row, area=area, store=store), num_cpus=_PROBE_CPUS, max_retries=_PROBE_RETRIES)
     with gives_up_after(longest):
-        return {row["key"]: row for row in probed.iter_rows()}
+        yield from probed.iter_rows()
 
 
 def probing_seconds(source: Source) -> float:

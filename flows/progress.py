@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -16,21 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.routing import Tier
+from flows.steps import clock, now_and_then
 from storage.receipts import Receipt
 from storage.words import counted
-
-_LINE_EVERY_SECONDS = 10.0
-
-
-@contextmanager
-def step(console: Console, told: str) -> Iterator[None]:
-    """Say what is done in the block: while it lasts on a terminal, in a line of its own anywhere else."""
-    if console.is_terminal:
-        with console.status(told):
-            yield
-    else:
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
-        yield
 
 
 class JobProgress:
@@ -44,7 +30,7 @@ class JobProgress:
         shards: still to be done.
         frames: in them, by the headers; the videos' own counts may differ.
         done_before: videos that an earlier run finished.
-        failed_before: videos that an earlier run found unusable, and that are left alone.
+        failed_before: videos that an earlier run gave up, and that are left alone.
         """
         self._console = console
         self._videos, self._shards, self._frames = videos, shards, frames
@@ -53,8 +39,7 @@ class JobProgress:
         self._tiers: Counter[str] = Counter()
         self._started = time.monotonic()
         self._receipts = 0
-        self._ended = threading.Event()
-        self._beat = threading.Thread(target=self._tell_now_and_then, name="progress", daemon=True)
+        self._beat = ExitStack()
         self._bar = Progress(BarColumn(bar_width=60), TextColumn("{task.percentage:3.0f}%"))
         self._task = self._bar.add_task("frames", total=max(1, frames))
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=4, transient=True)
@@ -65,7 +50,7 @@ class JobProgress:
         else:
             if self._shards:
                 self._say(self._doing())
-            self._beat.start()
+            self._beat.enter_context(now_and_then(self._tell))
         return self
 
     def __exit__(
@@ -74,8 +59,7 @@ class JobProgress:
         if self._console.is_terminal:
             self._live.stop()
         else:
-            self._ended.set()
-            self._beat.join()
+            self._beat.close()
             self._say(self.line())
 
     def receipt_in(self, receipt: Receipt, shards_done: int) -> None:
@@ -86,17 +70,16 @@ class JobProgress:
         self._tiers.update(receipt.tiers)
         self._bar.update(self._task, completed=min(self._frames, self._frames_done))
 
-    def _tell_now_and_then(self) -> None:
-        """Where there is no terminal: a line every few seconds, whether or not something came in."""
-        while not self._ended.wait(_LINE_EVERY_SECONDS):
-            self._say(self.line() if self._receipts or not self._shards else self._doing())
+    def _tell(self) -> None:
+        """Where there is no terminal: a line, whether or not something came in."""
+        self._say(self.line() if self._receipts or not self._shards else self._doing())
 
     def _doing(self) -> str:
         """What the job waits for, in words."""
         if self._shards_done >= self._shards:
             return "joining the segments of the last videos"
         if not self._receipts:
-            waited = _clock(round(time.monotonic() - self._started))
+            waited = clock(time.monotonic() - self._started)
             return (
                 f"waiting for the first of {counted(self._shards, 'shard')}, {waited} so far: the workers load PyTorch "
                 "and their models, then begin; minutes on a busy machine"
@@ -119,7 +102,9 @@ class JobProgress:
         return self._frames_done / max(1e-9, time.monotonic() - self._started)
 
     def line(self) -> str:
-        """Everything in one line."""
+        """Everything in one line; of frames only where this run has any to do."""
+        if not self._shards:
+            return f"videos {self._videos_done}/{self._videos}, failed {self._videos_failed}"
         tiers = ", ".join(f"{self._tiers[tier]} {tier}" for tier in Tier) if self._tiers else "none yet"
         return (
             f"videos {self._videos_done}/{self._videos}, shards {self._shards_done}/{self._shards}, "
@@ -130,7 +115,7 @@ class JobProgress:
     def _time_left(self) -> str:
         if not self._frames_done:
             return "unknown"
-        return _clock(round(max(0, self._frames - self._frames_done) / self.frames_per_second))
+        return clock(max(0, self._frames - self._frames_done) / self.frames_per_second)
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))
@@ -147,7 +132,3 @@ class JobProgress:
 
     def _say(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
-
-
-def _clock(seconds: int) -> str:
-    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 
@@ -18,22 +17,24 @@ from flows.ledger import Ledger
 from flows.models import check_models
 from flows.pipeline import receipts, set_ray_data_context
 from flows.planning import plan_videos
-from flows.pools import plan_pools
-from flows.progress import JobProgress, step
-from storage.catalogue import Source
+from flows.pools import PoolPlan, plan_pools
+from flows.progress import JobProgress
+from flows.resuming import Standing, begin, put_on_record, standing_of
+from flows.steps import step
 from storage.cleaning import clear_work, find_own_waste, remove
 from storage.errors import DestinationError, explain
 from storage.failures import read_failures
-from storage.finishing import finished_row, variant_path
-from storage.job_record import commit_job_record
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
-from storage.redoing import begin_again, being_redone, mark_again
 from storage.storage_errors import storage_errors_as
 from storage.words import counted
 
 _ABANDONED_AFTER = timedelta(days=1)
 """An upload to the name of a result: until then it may be another job's."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what a person should know of the job as its text."""
 
 
 def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
@@ -42,107 +43,66 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
     Raises:
         FacemillError: the job as a whole cannot run; a video that cannot be restored is in the outcome instead.
         WeightsError: an expert that is asked for has no usable weights.
+        Interrupted: by Ctrl-C, once the job has begun.
     """
-    job = open_job(config)
     outcome = Outcome()
+    with step(console, "looking for videos", at_once=False):
+        job = open_job(config)
+    looking = step(console, "looking at what earlier runs have done", at_once=False)
+    with storage_errors_as(DestinationError, job.out), looking:
+        standing = standing_of(job, outcome)
+    if standing.pending:
+        try:
+            _run(job, standing, outcome, console)
+        except KeyboardInterrupt:
+            done = f"{len(outcome.done)} of {counted(len(job.sources), 'video')} done"
+            raise Interrupted(f"{done}; finished videos and shards are kept") from None
     with storage_errors_as(DestinationError, job.out):
-        commit_job_record(job.area, job.name, job.sources, config.told(), dict(job.weights), job.store)
-        if config.force:
-            begin_again(job.area, job.sources, job.store)
-        pending, finished = _without_finished(job, outcome)
-        pending = _without_unusable(job, pending, outcome, console)
-        if pending:
-            with ExitStack() as session:
-                with _starting(config.ray_address, console):
-                    session.enter_context(ray_session(config.ray_address))
-                to_do = f"{len(pending)} of {counted(len(job.sources), 'video')} to do"
-                console.print(f"job {job.name}: {to_do}", highlight=False)
-                with suppress(FirstFailureError):
-                    _run(job, pending, finished, outcome, console)
-        if pending or not tables_are_joined(job.area, job.store):
-            _clear_work(job, outcome, console)
-            failures = {key: failure.reason for key, failure in read_failures(job.area, job.store).items()}
-            join_tables(job.area, job.sources, failures, job.store)
+        if not standing.pending:
+            put_on_record(job)
+        if standing.pending or not tables_are_joined(job.area, job.store):
+            with step(console, "joining the tables of the manifest", at_once=False):
+                _clear_work(job, outcome, console)
+                failures = {key: failure.reason for key, failure in read_failures(job.area, job.store).items()}
+                join_tables(job.area, job.sources, failures, job.store)
     return job, outcome
 
 
-def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
-    """Remove what killed processes left among the working objects; what failed videos have is their next run's."""
-    try:
-        if not outcome.failed:
-            clear_work(job.area, job.store)
-        job.store.remove_empty_folders(job.area.work)
-        done = set(outcome.done)
-        sources = [source for source in job.sources if source.relative_path in done]
-        for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):
-            remove(waste, job.store)
-    except (OSError, ClientError) as error:  # costs space, not the job
-        told = f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
+def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> None:
+    """Start Ray, see that the job can run there, and only then begin it."""
+    config = job.config
+    with ExitStack() as session:
+        with _starting(config.ray_address, console):
+            session.enter_context(ray_session(config.ray_address))
+        set_ray_data_context()
+        resources = ray.cluster_resources()
+        pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), config.pools)
+        if any(weights.model is not None for weights in job.experts.values()):
+            with step(console, "loading the models that take an expert's place"):
+                check_models(job)
+        session.enter_context(begin(job, standing))
+        to_do = f"{len(standing.pending)} of {counted(len(job.sources), 'video')} to do"
+        console.print(f"job {job.name}: {to_do}", highlight=False)
+        with suppress(FirstFailureError):
+            _drive(job, standing, pools, outcome, console)
 
 
 def _starting(ray_address: str | None, console: Console) -> AbstractContextManager[object]:
     if ray_address is None:
         return step(console, "starting Ray on this machine")
-    return console.status(f"joining the cluster at {ray_address}")  # quick, or an error that is told in one line
+    # Quick, or an error that is told in one line.
+    return step(console, f"joining the cluster at {ray_address}", at_once=False)
 
 
-def _without_finished(job: Job, outcome: Outcome) -> tuple[list[Source], dict[str, str]]:
-    """The sources that have no finished result, and the others' results; these are entered in the outcome.
-
-    Those that have a record, but not the result that it tells of, are marked to be made again.
-
-    Returns:
-        Sources; path of each result below the destination -> path of its source.
-    """
-    area, store = job.area, job.store
-    pending: list[Source] = []
-    results: dict[str, str] = {}
-    recorded = frozenset(store.list_files(area.all_parts("videos")))  # one listing, not a request a source
-    redone = being_redone(area, store)
-    for source in job.sources:
-        is_recorded = area.parts(source, "videos") in recorded and area.redo(source) not in redone
-        row = finished_row(area, job.out, source, store) if is_recorded else None
-        if row is None:
-            if is_recorded:
-                mark_again(area, source, store)
-            pending.append(source)
-        else:
-            outcome.done.append(source.relative_path)
-            results |= {variant_path(row["output"], each): source.relative_path for each in job.config.variants}
-    return pending, results
-
-
-def _without_unusable(job: Job, sources: list[Source], outcome: Outcome, console: Console) -> list[Source]:
-    """The sources that are to be tried; those that an earlier run found unusable are entered in the outcome.
-
-    Whatever failed for another reason than its source is tried by every run.
-    """
-    if job.config.retry_failed or not sources:
-        return sources
-    failures = read_failures(job.area, job.store)
-    left_alone = [source for source in sources if source.key in failures and failures[source.key].of_source]
-    for source in left_alone:
-        reason = failures[source.key].reason
-        outcome.failed[source.relative_path] = reason
-        outcome.left_alone.append(source.relative_path)
-        console.print(f"failed before: {source.relative_path}: {reason}", markup=False, highlight=False, soft_wrap=True)
-    return [source for source in sources if source.relative_path not in outcome.failed]
-
-
-def _run(job: Job, sources: list[Source], finished: Mapping[str, str], outcome: Outcome, console: Console) -> None:
+def _drive(job: Job, standing: Standing, pools: PoolPlan, outcome: Outcome, console: Console) -> None:
     """Plan, leave out what is there, and drive the pools until every video is decided."""
-    set_ray_data_context()
-    if any(weights.model is not None for weights in job.experts.values()):
-        with step(console, "loading the models that take an expert's place"):
-            check_models(job)
-    resources = ray.cluster_resources()
-    pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), job.config.pools)
-    with step(console, f"probing {counted(len(sources), 'video')}: every packet is read once"):
-        plans, unusable = plan_videos(job, sources, finished)
+    sources = standing.pending
+    with step(console, f"probing {counted(len(sources), 'video')}: every packet is read once") as probing:
+        plans, unusable = plan_videos(job, sources, standing.finished, probing)
     ledger = Ledger(plans)
-    for receipt in read_receipts(job.area, [plan.source for plan in plans], job.store):
-        ledger.add(receipt)
+    with storage_errors_as(DestinationError, job.out), step(console, "reading which shards are done", at_once=False):
+        for receipt in read_receipts(job.area, [plan.source for plan in plans], job.store):
+            ledger.add(receipt)
     missing = {plan.key: ledger.missing(plan.key) for plan in plans}
     todo = [shard for shards in missing.values() for shard in shards]
     progress = JobProgress(
@@ -164,3 +124,18 @@ def _run(job: Job, sources: list[Source], finished: Mapping[str, str], outcome: 
             for receipt in arriving:
                 driver.take(receipt)
         driver.end()
+
+
+def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
+    """Remove what killed processes left among the working objects; what failed videos have is their next run's."""
+    try:
+        if not outcome.failed:
+            clear_work(job.area, job.store)
+        job.store.remove_empty_folders(job.area.work)
+        done = set(outcome.done)
+        sources = [source for source in job.sources if source.relative_path in done]
+        for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):
+            remove(waste, job.store)
+    except (OSError, ClientError) as error:  # costs space, not the job
+        told = f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})"
+        console.print(told, markup=False, highlight=False, soft_wrap=True)

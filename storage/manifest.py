@@ -267,8 +267,9 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def tables_are_joined(area: WorkArea, store: Store) -> bool:
-    """Whether an earlier run got as far as joining the tables."""
-    return store.exists(area.table("videos"))
+    """Whether an earlier run got as far as joining the tables, of all that is in the parts."""
+    joined_at = [file.modified for file in store.list_details(area.url) if file.url == area.table("videos")]
+    return bool(joined_at) and all(file.modified < joined_at[0] for file in store.list_details(area.all_parts("")))
 
 
 def _to_parquet(table: pa.Table) -> bytes:

@@ -6,8 +6,8 @@ import time
 import pytest
 from rich.console import Console
 
-from flows import progress
-from flows.progress import JobProgress, step
+from flows import steps
+from flows.progress import JobProgress
 from storage.receipts import Receipt
 from storage.shards import PtsRange
 
@@ -43,7 +43,7 @@ def test_a_terminal_gets_a_live_table() -> None:
 
 def test_a_log_is_not_silent_while_nothing_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """Starting the workers takes minutes on a busy machine, and so may a shard."""
-    monkeypatch.setattr(progress, "_LINE_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(steps, "LINE_EVERY_SECONDS", 0.01)
     console = Console(file=io.StringIO(), width=400)
     assert isinstance(console.file, io.StringIO)
     with JobProgress(console, videos=1, shards=2, frames=50, done_before=0) as running:
@@ -61,8 +61,9 @@ def _wait_for(printed: io.StringIO, words: str, times: int) -> None:
         time.sleep(0.01)
 
 
-def test_a_step_is_a_line_in_a_log() -> None:
+def test_a_run_without_a_shard_to_do_tells_nothing_of_frames() -> None:
     console = Console(file=io.StringIO())
-    with step(console, "starting Ray"):
-        assert isinstance(console.file, io.StringIO)
-        assert console.file.getvalue() == "starting Ray\n"
+    with JobProgress(console, videos=3, shards=0, frames=0, done_before=2, failed_before=1):
+        pass
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == "videos 2/3, failed 1\n"

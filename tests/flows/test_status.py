@@ -16,7 +16,7 @@ from flows.cli import main
 from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
-from flows.restore import _without_finished
+from flows.resuming import begin, standing_of
 from flows.status import lines_of
 from storage.cleaning import find_waste
 from storage.failures import Failure
@@ -114,8 +114,10 @@ def test_a_video_whose_result_was_lost_is_left_until_it_is_made_again(begun: Beg
     job = begun.job
     done = begun.shards("done.mp4")
     job.store.remove([f"{job.out}/done.mp4"])
-    pending, _ = _without_finished(job, Outcome())
-    assert done[0].source in pending
+    standing = standing_of(job, Outcome())
+    assert done[0].source in standing.pending
+    with begin(job, standing):
+        pass
     commit_shard(done[0], job.area, job.store)
     assert "  left: done.mp4: 1 of 2 shards done" in begun.lines()
     assert list(find_waste(job.out, job.store, before=datetime.now(UTC) + timedelta(days=9))) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.catalogue import Source
+from storage.failures import Failure, commit_failure
 from storage.manifest import (
     FACES_SCHEMA,
     SHARDS_SCHEMA,
@@ -20,6 +23,7 @@ from storage.manifest import (
     read_video_row,
     shard_row,
     stitched_faces,
+    tables_are_joined,
     write_faces_part,
 )
 from storage.receipts import Receipt, WorkArea, read_receipts
@@ -176,3 +180,15 @@ def test_a_part_that_lacks_a_column_joins_with_nulls(area: WorkArea) -> None:
     assert table.schema.equals(VIDEOS_SCHEMA)
     assert table["damage"].to_pylist() == [["a lot"]]
     assert table["sha256"].to_pylist() == [None]
+
+
+def test_tables_are_joined_until_there_is_more_to_join(area: WorkArea) -> None:
+    """A run may be killed between its last video and its tables; the next one has nothing else to do."""
+    commit_part(area, SOURCE, "videos", [done_video_row(SOURCE, {})], Store())
+    assert not tables_are_joined(area, Store())
+    os.utime(area.parts(SOURCE, "videos"), (1, 1))
+    join_tables(area, [SOURCE], {}, Store())
+    assert tables_are_joined(area, Store())
+    commit_failure(area, SOURCE, Failure(reason="it is empty"), Store())
+    os.utime(area.failure(SOURCE), (2e9, 2e9))
+    assert not tables_are_joined(area, Store())

@@ -1,0 +1,89 @@
+"""What earlier runs of a job have left for this one, and the beginning of its own writing.
+
+Nothing is written before everything that may keep the job from running has been looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flows.driver import Outcome
+from flows.job import Job
+from storage.catalogue import Source
+from storage.errors import DestinationError
+from storage.failures import read_failures
+from storage.finishing import finished_row, variant_path
+from storage.job_record import commit_job_record
+from storage.redoing import begin_again, being_redone, mark_again
+from storage.run_lock import run_lock
+from storage.storage_errors import storage_errors_as
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a job has come."""
+
+    pending: tuple[Source, ...]
+    """To be tried by this run."""
+    lost: tuple[Source, ...]
+    """Of these, those on record as done whose result is not in place any more."""
+    finished: dict[str, str]
+    """Path of each result below the destination -> path of its source."""
+
+
+def standing_of(job: Job, outcome: Outcome) -> Standing:
+    """Look at what there is; what is done, and what is left alone, is entered in the outcome.
+
+    A video is left alone that failed for what is still so: its source is unusable, its result would be another's. What
+    failed for another reason is tried by every run.
+    """
+    if job.config.force:
+        return Standing(job.sources, (), {})
+    area, store = job.area, job.store
+    recorded = frozenset(store.list_files(area.all_parts("videos")))  # one listing, not a request a source
+    redone = being_redone(area, store)
+    failures = {} if job.config.retry_failed else read_failures(area, store)
+    pending: list[Source] = []
+    lost: list[Source] = []
+    finished: dict[str, str] = {}
+    for source in job.sources:
+        is_recorded = area.parts(source, "videos") in recorded and area.redo(source) not in redone
+        row = finished_row(area, job.out, source, store) if is_recorded else None
+        if row is not None:
+            outcome.done.append(source.relative_path)
+            finished |= {variant_path(row["output"], each): source.relative_path for each in job.config.variants}
+        elif source.key in failures and failures[source.key].of_source:
+            outcome.failed[source.relative_path] = failures[source.key].reason
+            outcome.left_alone.append(source.relative_path)
+        else:
+            pending.append(source)
+            if is_recorded:
+                lost.append(source)
+    return Standing(tuple(pending), tuple(lost), finished)
+
+
+def put_on_record(job: Job) -> None:
+    """Put the job on record, unless it is there."""
+    commit_job_record(job.area, job.name, job.sources, job.config.told(), dict(job.weights), job.store)
+
+
+@contextmanager
+def begin(job: Job, standing: Standing) -> Iterator[None]:
+    """The job on record and its lock held for the time of the block; what is made again is marked.
+
+    Raises:
+        UsageError: with `--force`, and another run of the job is at work.
+    """
+    with storage_errors_as(DestinationError, job.out):
+        put_on_record(job)
+    with run_lock(job.area) as lock:
+        with storage_errors_as(DestinationError, job.out):
+            if job.config.force:
+                lock.take_alone()
+                begin_again(job.area, job.sources, job.store)
+            lock.share()
+            for source in standing.lost:
+                mark_again(job.area, source, job.store)
+        yield

@@ -1,0 +1,66 @@
+"""Who is at work on a job: every run holds its record locked, as one of many, and `--force` for a moment alone.
+
+To forget what a job has done, beside a run that goes by it, would let that run fail videos whose segments are gone. The
+lock (`flock`) ends with its process, however that ends. It tells of the runs of this machine, and of others where they
+share locks with the disk; in S3 and on disks without locks nothing tells.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from storage.errors import UsageError
+from storage.receipts import WorkArea
+from storage.store import is_remote
+
+
+class RunLock:
+    """A run's hold on the record of its job."""
+
+    def __init__(self, descriptor: int | None, job: str) -> None:
+        self._descriptor, self._job = descriptor, job
+
+    def take_alone(self) -> None:
+        """Hold the job alone.
+
+        Raises:
+            UsageError: another run holds it.
+        """
+        try:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"--force: another run of the job {self._job} is at work. Wait for its end, or leave "
+                "--force out to work beside it"
+            ) from error
+
+    def share(self) -> None:
+        """Hold the job beside others; waits while one holds it alone."""
+        self._lock(fcntl.LOCK_SH)
+
+    def _lock(self, how: int) -> None:
+        if self._descriptor is None:
+            return
+        try:
+            fcntl.flock(self._descriptor, how)
+        except BlockingIOError:
+            raise
+        except OSError:
+            return  # there are no locks here
+
+
+@contextmanager
+def run_lock(area: WorkArea) -> Iterator[RunLock]:
+    """The lock on a job that is on record, not taken yet; let go at the end of the block."""
+    descriptor = None
+    if not is_remote(area.url):
+        with suppress(OSError):  # another user's record that may not be read: then nothing tells
+            descriptor = os.open(area.job_record, os.O_RDONLY)
+    try:
+        yield RunLock(descriptor, area.name)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -1,0 +1,65 @@
+"""A run looks at what there is before it writes, and forgets nothing that another run goes by."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows.config import load_config
+from flows.driver import Outcome
+from flows.job import Job, open_job
+from flows.resuming import begin, standing_of
+from storage.errors import UsageError
+from storage.failures import Failure, commit_failure, read_failures
+from tests.media import Clip, make_video
+
+AT_WORK = """
+import sys
+from storage.receipts import WorkArea
+from storage.run_lock import run_lock
+with run_lock(WorkArea(sys.argv[1])) as lock:
+    lock.share()
+    print("at work", flush=True)
+    sys.stdin.read()
+"""
+
+
+def opened(tmp_path: Path, *, force: bool = False) -> Job:
+    if not (tmp_path / "a.mp4").exists():
+        make_video(tmp_path / "a.mp4", Clip(frames=2))
+    flags = {"sources": [str(tmp_path / "a.mp4")], "out": str(tmp_path / "out"), "experts": "none", "force": force}
+    return open_job(load_config(None, flags))
+
+
+def test_looking_writes_nothing(tmp_path: Path) -> None:
+    job = opened(tmp_path)
+    assert standing_of(job, Outcome()).pending == job.sources
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_force_is_refused_while_another_run_is_at_work(tmp_path: Path) -> None:
+    """That run would find what it has done gone, and give videos up."""
+    plain, forced = opened(tmp_path), opened(tmp_path, force=True)
+    assert plain.name == forced.name
+    with begin(plain, standing_of(plain, Outcome())):
+        pass
+    commit_failure(plain.area, plain.sources[0], Failure(reason="the disk is full"), plain.store)
+    command = [sys.executable, "-c", AT_WORK, plain.area.url]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "at work\n"
+        with begin(plain, standing_of(plain, Outcome())):
+            pass  # two plain runs do no harm
+        with (
+            pytest.raises(UsageError, match=r"--force: another run of the job .* is at work"),
+            begin(forced, standing_of(forced, Outcome())),
+        ):
+            pytest.fail("both are at work")
+        assert read_failures(plain.area, plain.store)
+        other.stdin.close()
+    with begin(forced, standing_of(forced, Outcome())):
+        assert not read_failures(plain.area, plain.store)
