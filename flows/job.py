@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.routing import Decision
 from flows.config import JobConfig
-from storage.catalogue import Source, find_sources, searched_folders
+from storage.catalogue import Source, search_sources, searched_folders
 from storage.errors import UsageError
 from storage.receipts import WorkArea
 from storage.store import Store, absolute, is_remote, join
@@ -31,6 +31,8 @@ class Job:
     """(name, sha256) of every weight file in use."""
     name: str
     """16 hex digits: see `JobConfig.job_id`."""
+    hidden: tuple[str, ...] = ()
+    """Videos that were passed over where sources were looked for, since their names begin with a dot."""
 
     @property
     def area(self) -> WorkArea:
@@ -48,7 +50,8 @@ def open_job(config: JobConfig) -> Job:
         WeightsError: an expert that is asked for has no usable weights.
     """
     store = Store(config.s3_endpoint)
-    sources = find_sources(config.sources, store, follow_links=config.follow_links)
+    found = search_sources(config.sources, store, follow_links=config.follow_links)
+    sources = found.sources
     out = absolute(config.out)
     _refuse_searched(out, config.sources)
     _refuse_sources(out, sources)
@@ -56,7 +59,7 @@ def open_job(config: JobConfig) -> Job:
     store.check_writable(out)
     weights = tuple(file for expert in experts.values() for file in expert.files)
     name = config.job_id(sources, dict(weights))
-    return Job(config, store, tuple(sources), out, experts, weights, name)
+    return Job(config, store, tuple(sources), out, experts, weights, name, tuple(found.hidden))
 
 
 def place(url: str) -> str:

@@ -52,7 +52,7 @@ def plan_pools(cpus: float, gpus: float, settings: PoolSettings) -> PoolPlan:
         UsageError: `device: cuda` without a GPU.
     """
     if settings.device == "cuda" and gpus < 1:
-        raise UsageError("--device cuda: the cluster has no GPU. Use --device cpu, or join a cluster that has one")
+        raise UsageError("--device cuda: Ray finds no GPU. Use --device cpu, or join a cluster that has one")
     cores = max(1, math.floor(cpus))
     on_gpu = gpus >= 1 and settings.device != "cpu"
     few, many = (math.floor(gpus), math.floor(gpus)) if on_gpu else (max(1, cores // 4), max(1, round(cores * 0.75)))

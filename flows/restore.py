@@ -48,6 +48,9 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
     outcome = Outcome()
     with step(console, "looking for videos", at_once=False):
         job = open_job(config)
+    if job.hidden:
+        told = f"passed over {counted(len(job.hidden), 'hidden file')}, such as {job.hidden[0]}"
+        console.print(f"{told}: one that is to be restored must be named itself", markup=False, soft_wrap=True)
     looking = step(console, "looking at what earlier runs have done", at_once=False)
     with storage_errors_as(DestinationError, job.out), looking:
         standing = standing_of(job, outcome)

@@ -7,20 +7,20 @@ import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from storage.errors import SourceError, UsageError
+from storage.errors import FacemillError, SourceError, UsageError
+from storage.source_lists import is_list, listed_sources
 from storage.storage_errors import storage_errors_as
 from storage.store import FileIdentity, Store, absolute, is_remote, join
+from storage.words import counted
 
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv "
     ".mov .mp4 .mpe .mpeg .mpg .mts .mxf .nut .ogm .ogv .rm .rmvb .ts .vob .webm .wmv .y4m".split()
 )
 """A folder or prefix is searched for these; a file that is named itself is taken whatever its suffix."""
-
-LIST_SUFFIXES = frozenset((".txt", ".lst", ".list"))
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,35 @@ UNREADABLE = FileIdentity(-1, "unreadable")
 """Of a file that was found but cannot be looked at: it fails by itself when it is probed."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was found where sources were looked for."""
+
+    sources: list[Source]
+    """Sorted by relative path."""
+    hidden: list[str]
+    """Videos that were passed over, since their names or their folders' begin with a dot."""
+
+
+@dataclass(frozen=True)
+class _Search:
+    """How sources are looked for, and what was passed over so far."""
+
+    store: Store
+    follow_links: bool
+    hidden: list[str] = field(default_factory=list)
+
+
 def find_sources(arguments: Sequence[str], store: Store, *, follow_links: bool = False) -> list[Source]:
-    """Every video that `arguments` name, sorted by relative path.
+    """The sources of `search_sources`."""
+    return search_sources(arguments, store, follow_links=follow_links).sources
+
+
+def search_sources(arguments: Sequence[str], store: Store, *, follow_links: bool = False) -> Found:
+    """Every video that `arguments` name.
+
+    Hidden files of a folder or prefix are none, such as the `._talk.mp4` that macOS puts beside `talk.mp4`; one that is
+    named itself, or by a glob that writes the dot, is.
 
     Args:
         arguments: files, folders, globs, `s3://` prefixes or objects, or text files that list such, one a line
@@ -61,8 +88,8 @@ def find_sources(arguments: Sequence[str], store: Store, *, follow_links: bool =
             could otherwise have any file of this machine restored.
 
     Returns:
-        Sources; one that was found below a folder, prefix or glob and cannot be read has the identity UNREADABLE, one
-        that is a link out of there a refusal.
+        Among the sources, one that was found below a folder, prefix or glob and cannot be read has the identity
+        UNREADABLE; one that is a link out of there, or a folder that cannot be read, a refusal.
 
     Raises:
         SourceError: an argument names nothing, a file named itself cannot be read, or nothing was found at all.
@@ -70,20 +97,33 @@ def find_sources(arguments: Sequence[str], store: Store, *, follow_links: bool =
     """
     if not arguments:
         raise UsageError("no source given. Name at least one file, folder, glob, s3:// prefix or list file")
+    search = _Search(store, follow_links)
     found: dict[str, Source] = {}
     for argument in arguments:
-        expanded = _expand(argument, store, follow_links)
-        if not expanded:
-            looked_for = ", ".join(sorted(VIDEO_SUFFIXES))
-            raise SourceError(f"no video found in {argument}. Looked for files ending in {looked_for}")
-        for source in expanded:
+        for source in _videos_of(argument, search):
             other = found.setdefault(source.relative_path, source)
             if other.url != source.url:
                 raise UsageError(
                     f"two sources would both become {source.relative_path}: {other.url} and {source.url}. "
                     "Restore them in two runs with two destinations"
                 )
-    return [found[path] for path in sorted(found)]
+    return Found([found[path] for path in sorted(found)], search.hidden)
+
+
+def _videos_of(argument: str, search: _Search) -> list[Source]:
+    """The videos behind one argument, or one line of a list.
+
+    Raises:
+        SourceError: there is none.
+    """
+    passed_over = len(search.hidden)
+    videos = _expand(argument, search)
+    if not videos:
+        hidden = len(search.hidden) - passed_over
+        but = f", and passed over {counted(hidden, 'hidden one')}" if hidden else ""
+        looked_for = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise SourceError(f"no video found in {argument}. Looked for files ending in {looked_for}{but}")
+    return videos
 
 
 def searched_folders(arguments: Iterable[str]) -> list[str]:
@@ -93,29 +133,25 @@ def searched_folders(arguments: Iterable[str]) -> list[str]:
         path = absolute(argument)
         if glob.has_magic(path) and not os.path.exists(path):
             folders += [posixpath.dirname(path[: _first_magic(path)])] if "**" in path else []
-        elif os.path.isfile(path) and os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
-            folders += searched_folders(_list_entries(path))
+        elif os.path.isfile(path) and is_list(path):
+            folders += searched_folders(listed.source for listed in listed_sources(path))
         elif os.path.isdir(path) or (is_remote(path) and not is_video(path)):
             folders.append(path)
     return folders
 
 
-def _expand(argument: str, store: Store, follow_links: bool) -> list[Source]:
-    """Every video behind one argument."""
+def _expand(argument: str, search: _Search) -> list[Source]:
     if not argument.strip():
         raise UsageError("an empty source was given: a shell variable that is not set? Name a file, folder or prefix")
     if is_remote(argument):
-        return _expand_remote(argument, store)
-    path = store.filesystem(argument)[1]
+        return _expand_remote(argument, search)
+    path = search.store.filesystem(argument)[1]
     if os.path.isdir(path):
-        found = _inside(path, _below(path, store.list_files(path), store), follow_links)
-        return [*found, *_behind_linked_folders(path, store, follow_links)]
+        return _expand_folder(path, search)
     if os.path.isfile(path):
-        if os.path.splitext(path)[1].lower() in LIST_SUFFIXES:
-            return _expand_list_file(path, store, follow_links)
-        return [_named(path, store)]
+        return _expand_list(path, search) if is_list(path) else [_named(path, search.store)]
     if glob.has_magic(path):
-        return _expand_glob(path, store, follow_links)
+        return _expand_glob(path, search)
     raise SourceError(f"no such source: {argument}. Give a file, folder, glob, s3:// prefix or list file")
 
 
@@ -129,9 +165,21 @@ def _named(url: str, store: Store) -> Source:
         return Source(url, posixpath.basename(url), store.identity(url))
 
 
-def _below(base: str, urls: Iterable[str], store: Store) -> list[Source]:
+def _below(base: str, urls: Iterable[str], search: _Search, *, hidden_too: bool = False) -> list[Source]:
     """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
-    return [_found_below(base, url, store) for url in urls if is_video(url)]
+    sources = []
+    for url in filter(is_video, urls):
+        if not hidden_too and _is_hidden(base, url):
+            search.hidden.append(url)
+        else:
+            sources.append(_found_below(base, url, search.store))
+    return sources
+
+
+def _is_hidden(base: str, url: str) -> bool:
+    """Whether a name on the way from `base` to `url` begins with a dot, and is more than the way itself (`.`, `..`)."""
+    parts = url.removeprefix(join(base, "")).split("/")
+    return any(part.startswith(".") and part not in (".", "..") for part in parts)
 
 
 def _found_below(base: str, url: str, store: Store) -> Source:
@@ -145,39 +193,63 @@ def _found_below(base: str, url: str, store: Store) -> Source:
     return Source(url, safe, UNREADABLE, reason)
 
 
-def _inside(base: str, sources: Iterable[Source], follow_links: bool) -> list[Source]:
+def _inside(base: str, sources: Iterable[Source], search: _Search) -> list[Source]:
     """The sources found below a folder of this machine, with a refusal for each that a link makes lie elsewhere."""
-    if follow_links:
+    if search.follow_links:
         return list(sources)
     folder = join(os.path.realpath(base), "")
     return [source if os.path.realpath(source.url).startswith(folder) else _refused(source, base) for source in sources]
 
 
-def _behind_linked_folders(base: str, store: Store, follow_links: bool) -> list[Source]:
-    """What lies behind links to folders below `base`: its videos, or a refusal for each such link.
+def _expand_folder(base: str, search: _Search) -> list[Source]:
+    """The videos of a folder, and those behind links to folders in it, or a refusal for each such link.
 
     Of folders that are reached already, by the way they lie or by another link, nothing is taken again.
     """
     sources: list[Source] = []
     waiting, reached = [base], [os.path.realpath(base)]
     while waiting:
-        for link in _linked_folders(waiting.pop()):
+        files, links, unreadable = _walk(waiting.pop())
+        sources += _below(base, files, search)
+        sources += [_unreadable_folder(error, base) for error in unreadable]
+        for link in links:
             target = os.path.realpath(link)
-            if any(join(target, "").startswith(join(each, "")) for each in reached):
+            if _is_hidden(base, link) or any(join(target, "").startswith(join(each, "")) for each in reached):
                 continue
-            if not follow_links:
+            if not search.follow_links:
                 sources.append(_refused(Source(link, posixpath.relpath(link, base), UNREADABLE), base))
                 continue
             reached.append(target)
             waiting.append(link)
-            sources += _below(base, store.list_files(link), store)
-    return sources
+    return _inside(base, sources, search)
 
 
-def _linked_folders(base: str) -> list[str]:
-    """Links to folders below a folder, at any depth but not behind a link."""
-    below = [Path(folder) / name for folder, names, _ in os.walk(base) for name in names]
-    return sorted(str(path) for path in below if path.is_symlink())
+def _walk(folder: str) -> tuple[list[str], list[str], list[OSError]]:
+    """What lies below a folder, at any depth but not behind a link.
+
+    Returns:
+        Files, links to files and to nothing among them; links to folders; the error of each folder that cannot be read.
+    """
+    files: list[str] = []
+    links: list[str] = []
+    errors: list[OSError] = []
+    for at, folders, others in os.walk(folder, onerror=errors.append):
+        files += [os.path.join(at, name) for name in others]
+        links += [str(path) for path in (Path(at, name) for name in folders) if path.is_symlink()]
+    return sorted(files), sorted(links), errors
+
+
+def _unreadable_folder(error: OSError, base: str) -> Source:
+    """What a folder that cannot be read is among the sources: it fails by itself.
+
+    Raises:
+        SourceError: it is `base`, so that there is nothing else.
+    """
+    folder = str(error.filename)
+    reason = f"{folder}: the folder cannot be read ({error.strerror}). Check its rights"
+    if folder == base:
+        raise SourceError(reason) from error
+    return Source(folder, posixpath.relpath(folder, base), UNREADABLE, reason)
 
 
 def _refused(source: Source, base: str) -> Source:
@@ -193,61 +265,46 @@ def _identity(url: str, store: Store) -> FileIdentity:
         return UNREADABLE
 
 
-def _expand_remote(url: str, store: Store) -> list[Source]:
-    url = absolute(url)
+def _expand_remote(url: str, search: _Search) -> list[Source]:
+    url, store = absolute(url), search.store
     filesystem, path = store.filesystem(url)
     if "/" in path and not url.endswith("/") and filesystem.isfile(path):
         return [_named(url, store)]  # before any listing, which the credentials may not allow
     if glob.has_magic(url):
-        return _expand_remote_glob(url, store)
+        return _expand_remote_glob(url, search)
     store.check_readable(url)
     with storage_errors_as(SourceError, url):
         base = url.rstrip("/")
-        return _below(base, store.list_files(join(base, "")), store)
+        return _below(base, store.list_files(join(base, "")), search)
 
 
-def _expand_remote_glob(url: str, store: Store) -> list[Source]:
+def _expand_remote_glob(url: str, search: _Search) -> list[Source]:
     fixed = url[: _first_magic(url)]
     base = posixpath.dirname(fixed)
-    filesystem, path = store.filesystem(url)
-    store.check_readable(base, prefix=fixed.removeprefix("s3://").partition("/")[2])
+    filesystem, path = search.store.filesystem(url)
+    search.store.check_readable(base, prefix=fixed.removeprefix("s3://").partition("/")[2])
     with storage_errors_as(SourceError, url):
-        return _below(base, sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path)), store)
+        names = sorted(filesystem.unstrip_protocol(name) for name in filesystem.glob(path))
+        return _below(base, names, search, hidden_too=_is_hidden(base, url))
 
 
-def _expand_glob(pattern: str, store: Store, follow_links: bool) -> list[Source]:
+def _expand_glob(pattern: str, search: _Search) -> list[Source]:
     base = os.path.dirname(pattern[: _first_magic(pattern)])
     names = sorted(name for name in glob.glob(pattern, recursive=True) if not os.path.isdir(name))
     if not names:
         raise SourceError(f"no file matches {pattern}. Check the pattern, and quote it so that the shell leaves it")
-    return _inside(base, _below(base, names, store), follow_links)
+    return _inside(base, _below(base, names, search, hidden_too=_is_hidden(base, pattern)), search)
 
 
-def _expand_list_file(path: str, store: Store, follow_links: bool) -> list[Source]:
-    folder = os.path.dirname(path)
-    sources = (source for entry in _list_entries(path) for source in _expand(entry, store, follow_links))
-    return [_relative_to(folder, source) for source in sources]
-
-
-def _list_entries(path: str) -> list[str]:
-    """The sources that a list file names: URLs as they are, paths from the file's folder.
-
-    Raises:
-        SourceError: it is not UTF-8 text, names nothing, or names another list.
-    """
-    try:
-        with storage_errors_as(SourceError, path), open(path, encoding="utf-8") as file:
-            lines = [line.strip() for line in file]
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: a list file must be UTF-8 text, one source a line ({error})") from error
-    entries = [line for line in lines if line and not line.startswith("#")]
-    if not entries:
-        raise SourceError(f"{path}: the list is empty. Write one source a line")
-    for entry in entries:
-        if os.path.splitext(entry)[1].lower() in LIST_SUFFIXES:
-            raise SourceError(f"{path}: names another list, {entry}. Write the sources themselves into one list")
-    folder = os.path.dirname(path)
-    return [entry if "://" in entry else os.path.join(folder, os.path.expanduser(entry)) for entry in entries]
+def _expand_list(path: str, search: _Search) -> list[Source]:
+    """The sources of a list file; an error of one of them names its line."""
+    sources: list[Source] = []
+    for listed in listed_sources(path):
+        try:
+            sources += _videos_of(listed.source, search)
+        except FacemillError as error:
+            raise type(error)(f"{listed.where}: {error}") from error
+    return [_relative_to(os.path.dirname(path), source) for source in sources]
 
 
 def _relative_to(folder: str, source: Source) -> Source:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 import s3fs
 
-from storage.catalogue import UNREADABLE, Source, find_sources, searched_folders
+from storage.catalogue import UNREADABLE, Source, find_sources, search_sources, searched_folders
 from storage.errors import SourceError, UsageError
 from storage.kept_probes import kept_probe
 from storage.receipts import WorkArea
@@ -255,15 +256,73 @@ def test_a_bad_list_is_named(folder: Path, content: bytes, says: str) -> None:
 
 
 def test_a_list_that_names_an_absent_file_is_refused(folder: Path) -> None:
-    (folder / "list.txt").write_text("a.mp4\nabsent.mp4\n")
-    with pytest.raises(SourceError, match=r"no such source.*absent\.mp4"):
+    (folder / "list.txt").write_text("a.mp4\n\nabsent.mp4\n")
+    with pytest.raises(SourceError, match=r"list\.txt, line 3: no such source.*absent\.mp4"):
+        found(folder / "list.txt")
+
+
+def test_a_line_of_a_list_that_gives_no_video_is_refused(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    (folder / "list.txt").write_text("a.mp4\nempty\n")
+    with pytest.raises(SourceError, match=r"list\.txt, line 2: no video found in .*empty"):
         found(folder / "list.txt")
 
 
 def test_a_list_that_names_itself_is_refused(folder: Path) -> None:
     (folder / "list.txt").write_text("a.mp4\nlist.txt\n")
-    with pytest.raises(SourceError, match=r"list\.txt"):
+    with pytest.raises(SourceError, match=r"list\.txt, line 2: names another list"):
         found(folder / "list.txt")
+
+
+HIDDEN = ("._a.mp4", "deep/.old.mkv", ".Trashes/501/b.mp4")
+
+
+def hide_some(folder: Path) -> None:
+    """What macOS and others put beside videos, and a file of no video suffix."""
+    for name in (*HIDDEN, ".DS_Store"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+
+
+def test_hidden_files_of_a_folder_are_passed_over_and_counted(folder: Path) -> None:
+    before = found(folder)
+    hide_some(folder)
+    searched = search_sources([str(folder)], Store())
+    assert [source.relative_path for source in searched.sources] == before
+    assert set(searched.hidden) == {str(folder / name) for name in HIDDEN}
+    assert found(folder / "**" / "*") == before
+
+
+def test_a_hidden_file_that_is_asked_for_is_a_source(folder: Path) -> None:
+    hide_some(folder)
+    assert found(folder / "._a.mp4") == ["._a.mp4"]
+    assert found(folder / ".*" / "**" / "*.mp4") == [".Trashes/501/b.mp4"]
+    assert found(folder / ".Trashes") == ["501/b.mp4"]
+
+
+def test_a_folder_of_hidden_files_alone_says_so(tmp_path: Path) -> None:
+    hide_some(tmp_path)
+    with pytest.raises(SourceError, match=r"no video found in .* passed over 3 hidden ones"):
+        found(tmp_path)
+
+
+def test_a_folder_that_cannot_be_read_fails_by_itself(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock: whoever may do everything, as in a container, may read every folder."""
+    read = os.scandir
+
+    def guarded(path: str) -> Any:
+        if str(path).endswith(closed):
+            raise PermissionError(13, "Permission denied", path)
+        return read(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    closed = "/er"
+    sources = {source.relative_path: source.refusal for source in find_sources([str(folder)], Store())}
+    assert {path for path, refusal in sources.items() if refusal} == {"deep/er"}
+    assert "the folder cannot be read (Permission denied)" in sources["deep/er"]
+    closed = str(folder)
+    with pytest.raises(SourceError, match="the folder cannot be read"):
+        found(folder)
 
 
 @pytest.fixture
@@ -283,6 +342,8 @@ def found_in_s3(s3: S3Server, *arguments: str) -> list[str]:
 def test_a_prefix_gives_what_a_folder_gives(prefix: str, folder: Path, s3: S3Server) -> None:
     assert found_in_s3(s3, prefix) == found_in_s3(s3, f"{prefix}/") == found(folder)
     bucket = prefix.removesuffix("/videos")
+    s3.filesystem().pipe_file(f"{prefix}/._a.mp4", b"x")
+    assert search_sources([prefix], Store(s3.endpoint)).hidden == [f"{prefix}/._a.mp4"]
     assert found_in_s3(s3, bucket) == [f"videos/{path}" for path in found(folder)]
 
 
