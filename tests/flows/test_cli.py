@@ -114,13 +114,6 @@ def test_a_name_with_a_line_break_is_told_in_one_line(capsys, monkeypatch, tmp_p
     assert "no such source" in refused(capsys, monkeypatch, "restore", tmp_path / "a\nb.mp4", "--out", tmp_path / "out")
 
 
-def test_a_record_that_cannot_be_kept_is_told_in_one_line(capsys, monkeypatch, source: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "_facemill").write_text("a file where a folder belongs")
-    told = refused(capsys, monkeypatch, "restore", source, "--out", tmp_path / "out", "--experts", "none")
-    assert "a part of this path is a file" in told
-
-
 def test_an_empty_folder_among_good_sources_is_not_passed_over(
     capsys, monkeypatch, source: Path, tmp_path: Path
 ) -> None:  # type: ignore[no-untyped-def]

@@ -11,8 +11,8 @@ import pytest
 from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
-from flows.resuming import begin, standing_of
-from storage.errors import UsageError
+from flows.resuming import Standing, begin, standing_of
+from storage.errors import DestinationError, UsageError
 from storage.failures import Failure, commit_failure, read_failures
 from tests.media import Clip, make_video
 
@@ -38,6 +38,16 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
     job = opened(tmp_path)
     assert standing_of(job, Outcome()).pending == job.sources
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_record_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    job = opened(tmp_path)
+    (tmp_path / "out" / "_facemill").write_text("a file where a folder belongs")
+    with (
+        pytest.raises(DestinationError, match="a part of this path is a file"),
+        begin(job, Standing(job.sources, (), {})),
+    ):
+        pytest.fail("it has begun")
 
 
 def test_force_is_refused_while_another_run_is_at_work(tmp_path: Path) -> None:
