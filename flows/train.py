@@ -134,6 +134,10 @@ def train(
     identity: Annotated[
         float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.4, natural 3.5.")
     ] = None,
+    trust: Annotated[
+        float | None,
+        typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 2."),
+    ] = None,
     adversary: Annotated[
         float, typer.Option(help="Tuning: a critic's push, as a share of all other losses'; 0 for none.")
     ] = 0.0,
@@ -163,7 +167,7 @@ def train(
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
-    weights = _weights(stage, pixels, alex, vgg, identity)
+    weights = _weights(stage, pixels=pixels, alex=alex, vgg=vgg, identity=identity, trust=trust)
     _refuse_below(0, {"--adversary": adversary})
     target = usable_device(device)
     torch.set_num_threads(threads)
@@ -197,7 +201,8 @@ def train(
     faces, held_out = (FaceCache(listed, cache, typer.echo) for listed in (portraits, validated))
     typer.echo(f"expert {expert}, {stage}: {parameters:,} parameters, {len(faces)} faces")
     samples = validation_samples(held_out, curriculum.validation_width, (CLEAN, MEDIUM, HARD), limit=validation_faces)
-    recipe = replace(setup.recipe, patch=patch, tile=max(setup.recipe.tile, patch))
+    # A view has room for a patch to be laid around the landmarks.
+    recipe = replace(setup.recipe, patch=patch, tile=max(setup.recipe.tile, patch + patch // 4))
     with _stopped_by_signals(training):
         scores = training.run(faces, draw_weights(faces.portraits), recipe, samples)
     if scores:
@@ -257,15 +262,12 @@ def _tuned(
     return StageSetup(loss, recipe, perception, critic)
 
 
-def _weights(
-    stage: Stage, pixels: float | None, alex: float | None, vgg: float | None, identity: float | None
-) -> TunedWeights | None:
+def _weights(stage: Stage, **given: float | None) -> TunedWeights | None:
     """The weights of a tuned loss: the stage's, but for those given; None for the first stage.
 
     Raises:
         UsageError: one is below zero, or the stage has none.
     """
-    given = {"pixels": pixels, "alex": alex, "vgg": vgg, "identity": identity}
     changed = {term: weight for term, weight in given.items() if weight is not None}
     preset = DEFAULTS[stage].weights
     if preset is None and changed:

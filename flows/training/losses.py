@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from actors.experts.layers import haar_forward
+from actors.experts.layers import bicubic_upscale, haar_forward
 from flows.perception.lpips import Lpips
 from flows.perception.sface import SFace, align
 
 CHARBONNIER_EPSILON = 1e-3
 
 _ALEXNET_STRIDE = 4
+
+TRUSTED = 0.016
+"""Pixel loss of the bicubic enlargement up to which a patch counts as undamaged: the median of clean faces."""
 
 _IDENTITY_FLOOR = 1e-4
 """Keeps the gradient of a square root finite at zero."""
@@ -107,12 +110,14 @@ class TunedWeights:
         pixels: of the pixel loss's logarithm.
         alex, vgg: of LPIPS with AlexNet, and with VGG-16, squared.
         identity: of SFace's distance and its square.
+        trust: how much less pixels count on damaged patches: the power of :func:`trust` that weighs them; 0 for alike.
     """
 
     pixels: float
     alex: float
     vgg: float
     identity: float
+    trust: float = 0.0
 
 
 FAITHFUL = TunedWeights(pixels=0.12, alex=0.03, vgg=0.0, identity=0.4)
@@ -146,7 +151,10 @@ class TunedLoss:
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
         """(N, 3, 4P, 4P) and its batch -> scalar."""
-        total = self.weights.pixels * self.pixels(restored, batch.original).log().mean()
+        decibels = self.pixels(restored, batch.original).log()
+        if self.weights.trust > 0:
+            decibels = decibels * trust(batch, self.pixels) ** self.weights.trust
+        total = self.weights.pixels * decibels.mean()
         with torch.autocast(restored.device.type, torch.bfloat16, enabled=self.bfloat16):
             if self.weights.alex > 0:
                 total = total + self.weights.alex * self._alex(restored, batch.original).float()
@@ -168,6 +176,18 @@ class TunedLoss:
         top, left = (int(torch.randint(side - window + 1, ())) for side in restored.shape[-2:])
         part = (slice(number, number + 1), slice(None), slice(top, top + window), slice(left, left + window))
         return self.perception.vgg(restored[part], original[part])
+
+
+def trust(batch: Batch, pixels: PixelLoss) -> Tensor:
+    """How far the degraded patches can be believed, (N,), 0 to 1: 1 where enlarging them is as good as on a clean face.
+
+    What a clean patch shows is right and must stay; what noise and a codec left of a face is not worth keeping to the
+    pixel.
+    """
+    with torch.no_grad():
+        scale = batch.original.shape[-1] // batch.degraded.shape[-1]
+        enlarged = bicubic_upscale(batch.degraded, scale).clamp(0, 1)
+        return (TRUSTED / pixels(enlarged, batch.original)).clamp(max=1)
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:

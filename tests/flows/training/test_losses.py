@@ -17,6 +17,7 @@ from flows.training.losses import (
     identity_distances,
     pixel_loss_f,
     pixel_loss_t,
+    trust,
 )
 
 BOTH = pytest.mark.parametrize("loss", [MeanLoss(pixel_loss_t), MeanLoss(pixel_loss_f)])
@@ -87,6 +88,18 @@ def test_a_decibel_counts_the_same_on_a_clean_patch_and_on_a_hard_one() -> None:
         for strength in (0.04, 0.4)
     ]
     assert gained[0] == pytest.approx(gained[1], rel=0.02)
+
+
+def test_pixels_count_less_where_the_degraded_patch_has_lost_them() -> None:
+    weights = TunedWeights(pixels=1.0, alex=0.0, vgg=0.0, identity=0.0, trust=2.0)
+    loss = TunedLoss(pixel_loss_t, small_perception(), weights)
+    smooth = nn.functional.interpolate(torch.rand(1, 3, 4, 4), scale_factor=16.0, mode="bilinear")
+    kept = batch_of(smooth)
+    lost = kept._replace(degraded=kept.degraded + 0.3 * torch.randn(1, 3, 16, 16))
+    assert float(trust(kept, pixel_loss_t)) > 4 * float(trust(lost, pixel_loss_t)) > 0
+    restored = [smooth + error * torch.ones_like(smooth) for error in (0.1, 0.05)]
+    gained = [float(loss(restored[0], batch) - loss(restored[1], batch)) for batch in (kept, lost)]
+    assert gained[0] > 16 * gained[1] > 0
 
 
 def test_the_identity_distance_is_that_of_unit_vectors_and_has_a_gradient_at_the_truth() -> None:
