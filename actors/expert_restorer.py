@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from actors.consistency import agreeing_patch
 from actors.deadline import PART_SECONDS, each_within
 from actors.geometry import Landmarks, Placement, rotate_landmarks
 from actors.routing import Decision
@@ -65,9 +66,10 @@ class ExpertRestorer:
         turns = work.shard.probe.rotation // 90
         upright = [np.ascontiguousarray(np.rot90(work.crops[index], turns)) for _, index in mine]
         restored = self._expert.restore(upright, [landmarks_in_crop(face, turns) for face, _ in mine])
+        agreeing = [agreeing_patch(patch, crop) for patch, crop in zip(restored, upright, strict=True)]
         patches = {
             index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
-            for (face, index), patch in zip(mine, restored, strict=True)
+            for (face, index), patch in zip(mine, agreeing, strict=True)
         }
         return replace(work, crops={**work.crops, **patches})
 

@@ -12,6 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from actors.consistency import agreeing_patch
 from actors.experts import Expert, load_expert
 from actors.experts.expert import AlignedFaceExpert, enlarge
 from actors.geometry import Landmarks
@@ -85,14 +86,14 @@ class Enlargement:
 
 
 class ExpertRestorer:
-    """One of facemill's experts. On a CPU crops are timed one by one, elsewhere together."""
+    """One of facemill's experts, held to its source as in a job. On a CPU crops are timed one by one."""
 
     def __init__(self, expert: Expert, *, batched: bool) -> None:
         self._expert, self._batched = expert, batched
         self.uses_landmarks = isinstance(expert, AlignedFaceExpert)
         # Its answer to a fixed crop tells code that computes differently from code that does not. It warms up, too.
         crop = np.random.default_rng(0).integers(0, 256, (40, 32, 3)).astype(np.uint8)
-        answer = hashlib.sha256(expert.restore([crop], [_FIXED_LANDMARKS])[0].tobytes()).hexdigest()
+        answer = hashlib.sha256(self._restore_one(_FIXED_LANDMARKS, crop).tobytes()).hexdigest()
         self.identity = f"{expert.name} {expert.sha256} {answer}"
 
     def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
@@ -103,12 +104,15 @@ class ExpertRestorer:
                 for crop_rgb, places in zip(crops_rgb, landmarks, strict=True)
             ]
         started = time.perf_counter()
-        images = self._expert.restore(crops_rgb, landmarks)
+        images = [
+            agreeing_patch(image, crop_rgb)
+            for image, crop_rgb in zip(self._expert.restore(crops_rgb, landmarks), crops_rgb, strict=True)
+        ]
         ms = 1000 * (time.perf_counter() - started) / max(1, len(crops_rgb))
         return [Restored(image, ms) for image in images]
 
     def _restore_one(self, landmarks: Landmarks, crop_rgb: Image) -> Image:
-        return self._expert.restore([crop_rgb], [landmarks])[0]
+        return agreeing_patch(self._expert.restore([crop_rgb], [landmarks])[0], crop_rgb)
 
 
 @dataclass(frozen=True)
