@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 
 import ray
 from ray._private import ray_constants
@@ -28,6 +32,9 @@ as four pools always are; then nearly every assemble task would start a process 
 
 _CONNECT_SECONDS = 5
 
+_LOG_FOLDER = "RAY_TMPDIR"
+"""Where Ray shall put the folders of its sessions, `ray/session_*`."""
+
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
@@ -40,24 +47,44 @@ def ray_session(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     _quieten()
-    if address is not None:
-        _join(address)
+    with _quiet_when_interrupted():
+        if address is not None:
+            _join(address)
+            try:
+                yield
+            finally:
+                ray.shutdown()
+            return
+        folder = _start_here()
+        keep_logs = _LOG_FOLDER in os.environ  # a person told where to put them
+        try:
+            yield
+        except FacemillError:
+            keep_logs = True  # they may tell more
+            raise
+        finally:
+            ray.shutdown()
+            if not keep_logs:
+                shutil.rmtree(folder, ignore_errors=True)  # they would pile up
+
+
+@contextmanager
+def _quiet_when_interrupted() -> Iterator[None]:
+    """From Ctrl-C on, keep Ray's reports of the tasks that this ends from standard output."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread is told of signals
+        return
+    with ExitStack() as quiet:
+
+        def interrupted(number: int, frame: FrameType | None) -> None:
+            quiet.enter_context(redirect_stdout(io.StringIO()))
+            signal.default_int_handler(number, frame)
+
+        before = signal.signal(signal.SIGINT, interrupted)
         try:
             yield
         finally:
-            ray.shutdown()
-        return
-    folder = _start_here()
-    try:
-        yield
-    except FacemillError:
-        ray.shutdown()  # its logs may tell more
-        raise
-    except BaseException:
-        _end(folder)
-        raise
-    else:
-        _end(folder)
+            signal.signal(signal.SIGINT, before)
 
 
 def _join(address: str) -> None:
@@ -90,16 +117,10 @@ def _start_here() -> Path:
     except Exception as error:  # no more special is what Ray raises when its processes take too long to start
         raise FacemillError(
             f"Ray does not start on this machine ({explain(error)}). See that it is not too busy, and that there is "
-            f"room in {tempfile.gettempdir()}, or in the folder that RAY_TMPDIR names"
+            f"room in {tempfile.gettempdir()}, or in the folder that {_LOG_FOLDER} names"
         ) from error
     assert isinstance(context, RayContext)  # of a driver on this machine, not of Ray's client
     return Path(str(context.address_info["session_dir"]))
-
-
-def _end(folder: Path) -> None:
-    """End a session of this machine, and remove what it would leave: some MB of logs that nobody would look at."""
-    ray.shutdown()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stay_on_loopback() -> None:

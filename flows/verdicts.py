@@ -91,11 +91,24 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     for verdict in verdicts:
         table.add_row(Text(verdict.video), _coloured(verdict.outcome), verdict.counts, Text("; ".join(verdict.notes)))
     console.print(table)
+    _print_allowed(verdicts, console)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
     told = f"{outcomes['equal']} of {len(verdicts)} results hold everything of their sources"
     if outcomes["allowed"]:
         told += f", {outcomes['allowed']} more all but what is allowed"
     console.print(told, highlight=False)
+
+
+def _print_allowed(verdicts: Sequence[Verdict], console: Console) -> None:
+    """What differs and may, each once with the videos that it is true of: in an archive it is the same of many."""
+    videos: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for check in verdict.checks:
+            if check.state == "allowed" and verdict.outcome == "allowed":
+                videos.setdefault(str(check), []).append(verdict.video)
+    for told, of in videos.items():
+        more = f" and {len(of) - 1} more" if len(of) > 1 else ""
+        console.print(Text(f"allowed: {told}: {of[0]}{more}"))
 
 
 def _print_checks(verdict: Verdict, console: Console) -> None:

@@ -89,6 +89,7 @@ def converted(subject: str, what: str, of: Fraction, to: Fraction, compared: str
     Args:
         compared: which were looked at.
     """
+    clocks = f"the result's clock ticks every {to} s, the source's every {of} s"
     if (of / to).denominator == 1:
-        return Check(subject, what, "equal", f"{compared} exactly, on a clock of {to} s instead of {of} s")
-    return Check(subject, what, "allowed", f"{compared} at the nearest tick: the clock is {to} s instead of {of} s")
+        return Check(subject, what, "equal", f"{compared} exactly: {clocks}")
+    return Check(subject, what, "allowed", f"{compared} at the nearest tick: {clocks}")

@@ -53,22 +53,25 @@ def _first_wrong_frame(expected: FrameIndex, found: FrameIndex, at: int) -> str:
     def on_clock(pts: int) -> Fraction:
         return pts * expected.time_base / found.time_base
 
+    def at_second(pts: Fraction | int, time_base: Fraction) -> str:
+        return f"{float(pts * time_base):.6f} s"
+
     wanted = on_clock(int(expected.pts[at])) if at < len(expected.pts) else None
     got = int(found.pts[at]) if at < len(found.pts) else None
     if got is None:
-        return f"the result ends after frame {at}; the source goes on from pts {expected.pts[at]}"
+        goes_on = at_second(int(expected.pts[at]), expected.time_base)
+        return f"the result ends after {counted(at, 'frame')}; the source goes on at {goes_on}"
     if wanted is None:
-        return f"the source ends after frame {at}; the result goes on at pts {got}"
+        goes_on = at_second(got, found.time_base)
+        return f"the source ends after {counted(at, 'frame')}; the result goes on at {goes_on}"
     following = on_clock(int(expected.pts[at + 1])) if at + 1 < len(expected.pts) else None
     if following is not None and len(found.pts) < len(expected.pts) and abs(got - following) <= Fraction(1, 2):
-        return f"frame {at}, of pts {expected.pts[at]}, is missing"
+        return f"frame {at}, at {at_second(wanted, found.time_base)} (pts {expected.pts[at]} of the source), is missing"
     if len(found.pts) > len(expected.pts) and got < wanted:
-        return f"frame {at}, at pts {got} of the result, is one that the source does not have"
-    return f"frame {at} is at pts {got} of the result instead of {_ticks(wanted)}"
-
-
-def _ticks(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{float(value):.3f}"
+        return f"frame {at}, at {at_second(got, found.time_base)}, is one that the source does not have"
+    moved = float((got - wanted) * found.time_base)
+    instead = f"{at_second(got, found.time_base)} instead of {at_second(wanted, found.time_base)}"
+    return f"frame {at} is at {instead}, {1000 * moved:+.3f} ms (pts {got}, of the source {expected.pts[at]})"
 
 
 def compare_picture(source: VideoProbe, result: VideoProbe, terms: Terms) -> Iterator[Check]:

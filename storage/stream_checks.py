@@ -162,8 +162,8 @@ def _moved(before: StreamIndex, after: StreamIndex, number: int) -> str:
     rows = [_told_of(stream, number, "pts") for stream in (before, after)]
     if NO_TIME in rows:
         return "has a pts on one side only"
-    moved = float(rows[1] * after.time_base - rows[0] * before.time_base)
-    return f"of pts {rows[0]} stands at {rows[1]} of the result, {1000 * moved:+.3f} ms"
+    wanted, found = rows[0] * before.time_base, rows[1] * after.time_base
+    return f"is at {float(found):.6f} s instead of {float(wanted):.6f} s, {1000 * float(found - wanted):+.3f} ms"
 
 
 def _compare_offset(before: StreamIndex, after: StreamIndex, expected: FrameIndex, result: MediaIndex) -> Check | None:
@@ -197,5 +197,6 @@ def compare_tags(
         if found.get(name) == text or (name == "language" and text == "und" and name not in found):
             kept += 1
         else:
-            yield Check(subject, f"tag {key}", "loss", f"{found.get(name, 'nothing')!r} instead of {text!r}")
+            said = repr(found[name]) if name in found else "nothing"
+            yield Check(subject, f"tag {key}", "loss", f"{said} instead of {text!r}")
     yield Check(subject, "tags", "equal", f"{kept} as they were")

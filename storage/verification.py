@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from difflib import SequenceMatcher
 from fractions import Fraction
-from itertools import zip_longest
 
 from storage.checks import Check, Side, Terms, plain
 from storage.media_index import Attachment, Chapter, FrameIndex, MediaIndex, PacketLog, StreamIndex
 from storage.picture_checks import compare_frames, compare_picture
 from storage.stream_checks import MUXER_TAGS, compare_description, compare_encoded, compare_stream, compare_tags
+from storage.stream_pairs import paired_streams, told_apart
 
 _HEADER_DURATION_SLACK = Fraction(1, 10)
 """Seconds that a header's duration may be off, beside two frames."""
@@ -44,12 +43,12 @@ def compare(
     """
     terms = terms or Terms()
     same_container = source.index.container == result.index.container
-    pairs = _paired(source.index, result.index, terms)
+    pairs = paired_streams(source.index, result.index, terms.left_out)
     checks = [
         *compare_frames(expected, result.index),
         *([] if encoded is None else [compare_encoded(encoded, result.index.picture)]),
         *compare_picture(source.probe, result.probe, terms),
-        *_compare_streams(source.index, result.index, terms),
+        *_compare_streams(source.index, result.index, pairs, terms),
         *_compare_durations(source, expected, result, terms),
         *compare_description("picture", source.index.picture, result.index.picture, same_container=same_container),
     ]
@@ -69,18 +68,9 @@ def compare(
     ]
 
 
-def _paired(source: MediaIndex, result: MediaIndex, terms: Terms) -> list[tuple[StreamIndex, StreamIndex]]:
-    """The other streams, each with what it became: by order, and by kind and codec when some are missing."""
-    before = [stream for stream in source.others if stream.index not in terms.left_out]
-    after = result.others
-    if len(before) == len(after):
-        return list(zip(before, after, strict=True))
-    kinds = [[(stream.kind, stream.codec) for stream in streams] for streams in (before, after)]
-    blocks = SequenceMatcher(None, kinds[0], kinds[1], autojunk=False).get_matching_blocks()
-    return [pair for a, b, size in blocks for pair in zip(before[a : a + size], after[b : b + size], strict=True)]
-
-
-def _compare_streams(source: MediaIndex, result: MediaIndex, terms: Terms) -> Iterator[Check]:
+def _compare_streams(
+    source: MediaIndex, result: MediaIndex, pairs: Sequence[tuple[StreamIndex, StreamIndex]], terms: Terms
+) -> Iterator[Check]:
     def kinds(index: MediaIndex, left_out: frozenset[int] = frozenset()) -> list[str]:
         return [
             "the picture" if stream.index == index.video else f"{stream.kind}:{stream.codec or 'unknown'}"
@@ -89,9 +79,11 @@ def _compare_streams(source: MediaIndex, result: MediaIndex, terms: Terms) -> It
         ]
 
     wanted, found = kinds(source, terms.left_out), kinds(result)
-    same = wanted == found
-    told = ", ".join(found) + ("" if same else f" instead of {', '.join(wanted)}")
-    yield Check("file", "streams", "equal" if same else "fault", told)
+    told = ", ".join(found) + ("" if wanted == found else f" instead of {', '.join(wanted)}")
+    kept = {before.index for before, _ in pairs} | terms.left_out
+    missing = [told_apart(stream) for stream in source.others if stream.index not in kept]
+    told += f"; missing: {', '.join(missing)}" if missing else ""
+    yield Check("file", "streams", "equal" if wanted == found else "fault", told)
     for stream in source.streams:
         if stream.index in terms.left_out:
             yield Check("file", "streams left out", "allowed", f"{stream.name} (named in the manifest)")
@@ -141,16 +133,23 @@ def _span(
 
 
 def _compare_chapters(before: Sequence[Chapter], after: Sequence[Chapter]) -> Check:
-    for number, (left, right) in enumerate(zip_longest(before, after), 1):
-        if left is None or right is None:
-            return Check("file", "chapters", "loss", f"{len(after)} instead of {len(before)}")
+    for number, (left, right) in enumerate(zip(before, after, strict=False), 1):
         tick = max(left.time_base, right.time_base)
         moved = max(abs(left.start - right.start), abs(left.end - right.end)) > tick
         if moved or left.title != right.title:
-            return Check(
-                "file", "chapters", "loss", f"chapter {number} is '{right.title}' at {float(right.start):.3f} s"
-            )
-    return Check("file", "chapters", "equal", str(len(after)))
+            told = f"chapter {number} is {_told_chapter(right)} instead of {_told_chapter(left)}"
+            return Check("file", "chapters", "loss", told)
+    if len(before) == len(after):
+        return Check("file", "chapters", "equal", str(len(after)))
+    told = f"{len(after)} instead of {len(before)}"
+    shared = min(len(before), len(after))
+    told += f"; missing: {_told_chapter(before[shared])}" if len(after) < len(before) else ""
+    return Check("file", "chapters", "loss", told)
+
+
+def _told_chapter(chapter: Chapter) -> str:
+    title = repr(chapter.title) if chapter.title else "without a title"
+    return f"{title} from {float(chapter.start):.3f} to {float(chapter.end):.3f} s"
 
 
 def _compare_programs(source: MediaIndex, result: MediaIndex) -> Iterator[Check]:

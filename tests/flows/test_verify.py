@@ -182,9 +182,13 @@ def without_tail(packets: list[Packet]) -> list[Packet]:
 
 FAULTS: dict[str, tuple[Edit | None, dict[str, Any], str]] = {
     "a dropped frame": (without(a_frame_that_no_other_needs), {}, "picture: timestamps: frame"),
-    "the last frame dropped": (without(last_shown), {}, "picture: timestamps: the result ends after frame 29"),
+    "the last frame dropped": (
+        without(last_shown),
+        {},
+        "picture: timestamps: the result ends after 29 frames; the source goes on at 1.160000 s",
+    ),
     "a duplicated frame": (twice, {}, "picture: frames: 31 frames instead of 30"),
-    "one pts off by a tick": (a_tick_late, {}, "picture: timestamps: frame"),
+    "one pts off by a tick": (a_tick_late, {}, " s, +0.078 ms (pts "),
     "an audio packet missing": (without(lambda packets: of_stream(packets, ENGLISH)[20]), {}, "packets: "),
     "the last audio packet missing": (
         without(lambda packets: of_stream(packets, GERMAN)[-1]),
@@ -196,11 +200,15 @@ FAULTS: dict[str, tuple[Edit | None, dict[str, Any], str]] = {
     "swapped audio streams": (None, {"order": (0, 2, 1)}, "those of stream 2 (audio, aac) of the source"),
     "a lost language": (None, {"languages": False}, "tag language: 'und' instead of 'deu'"),
     "a lost language of the picture": (None, {"languages": False}, "picture: tag language: 'und' instead of 'fra'"),
-    "a lost chapter": (None, {"chapters": False}, "file: chapters: 1 instead of 2"),
+    "a lost chapter": (
+        None,
+        {"chapters": False},
+        "chapters: 1 instead of 2; missing: 'second' from 0.500 to 1.000 s",
+    ),
     "a lost stream": (
         lambda packets: [packet for packet in packets if packet.stream_index != GERMAN],
         {"order": (0, 1)},
-        "file: streams: the picture, audio:aac instead of the picture, audio:aac, audio:aac",
+        "audio:aac instead of the picture, audio:aac, audio:aac; missing: stream 2 (audio, aac, deu)",
     ),
     "sound a packet late": (sound_a_packet_late, {}, "offset to the picture: "),
 }
@@ -253,6 +261,20 @@ def test_a_planted_fault_is_found(  # type: ignore[no-untyped-def]
     assert code == 1
     assert not told["passed"]
     assert any(told_as in line for line in differences(told)), differences(told)
+
+
+def test_a_stream_that_is_missing_is_one_fault(  # type: ignore[no-untyped-def]
+    capsys, monkeypatch, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The ones behind it are still what they were: they are known by what they are, not by their numbers."""
+
+    def without_english(packets: list[Packet]) -> list[Packet]:
+        return [packet for packet in packets if packet.stream_index != ENGLISH]
+
+    lost = rewritten(pair[1], tmp_path / "b.mp4", without_english, order=(PICTURE, GERMAN))
+    _, told = verified(capsys, monkeypatch, pair[0], lost)
+    (fault,) = [check["told"] for check in told["videos"][0]["checks"] if check["state"] == "fault"]
+    assert fault.endswith("; missing: stream 1 (audio, aac, eng)")
 
 
 @pytest.mark.parametrize("index", [PICTURE, ENGLISH])
@@ -413,16 +435,18 @@ def test_what_is_allowed_is_counted_apart() -> None:
     """A line a video, where there are many."""
 
     def verdict(*states: State) -> Verdict:
-        return Verdict("a.mp4", "/a.mp4", "/out", tuple(Check("file", "tags", each, "") for each in states), ())
+        return Verdict("a.mp4", "/a.mp4", "/out", tuple(Check("file", "tags", each, "x") for each in states), ())
 
     console = Console(file=io.StringIO(), width=120)
-    many = [verdict("equal", "equal"), verdict("equal", "allowed"), verdict("equal", "loss", "fault")]
+    allowed = verdict("equal", "allowed")
+    many = [verdict("equal", "equal"), allowed, allowed, verdict("equal", "loss", "fault")]
     print_verdicts(many, console)
     assert isinstance(console.file, io.StringIO)
     printed = console.file.getvalue()
     for told in ("2 equal", "1 equal, 1 allowed", "1 equal, 1 loss, 1 fault"):
         assert told in printed
-    assert "1 of 3 results hold everything of their sources, 1 more all but what is allowed" in printed
+    assert "1 of 4 results hold everything of their sources, 2 more all but what is allowed" in printed
+    assert printed.count("allowed: file: tags: x: a.mp4 and 1 more\n") == 1
 
 
 @pytest.mark.parametrize("missing", ["source", "result", "folder"])

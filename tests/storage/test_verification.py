@@ -9,10 +9,11 @@ import pytest
 from av.stream import Disposition
 
 from storage.checks import Check, Side
-from storage.media_index import PacketLog, index_media
+from storage.media_index import Chapter, PacketLog, StreamIndex, index_media
 from storage.probe import probe_video
 from storage.programs import Program
 from storage.store import Store
+from storage.stream_pairs import paired_streams
 from storage.verification import compare
 from tests.media import Audio, Clip, make_video
 
@@ -121,3 +122,55 @@ def test_a_header_that_claims_too_much_is_told_with_what_is_there(side: Side) ->
     check = checks(side, claimed)["duration in the header"]
     assert check.state == "loss"
     assert check.told.startswith("7.000 s instead of 0.5")
+
+
+def test_a_chapter_that_is_another_is_told_with_both(side: Side) -> None:
+    def chapters(*told: tuple[float, float, str]) -> Side:
+        found = tuple(Chapter(Fraction(start), Fraction(end), Fraction(1, 1000), title) for start, end, title in told)
+        return replace(side, index=replace(side.index, chapters=found))
+
+    two = chapters((0, 1, "first"), (1, 2, "second"))
+    assert checks(two, two)["chapters"].state == "equal"
+    found = checks(two, chapters((0, 1, "first"), (1.5, 2, "")))["chapters"]
+    told = "chapter 2 is without a title from 1.500 to 2.000 s instead of 'second' from 1.000 to 2.000 s"
+    assert (found.state, found.told) == ("loss", told)
+    assert checks(chapters((0, 1, "first")), two)["chapters"].told == "2 instead of 1"
+
+
+def test_a_tag_that_is_not_there_is_told_without_quotes(side: Side) -> None:
+    source = with_sound(side, metadata={"title": "Kommentar"})
+    assert checks(source, with_sound(side, metadata={}))["tag title"].told == "nothing instead of 'Kommentar'"
+
+
+def test_a_frame_on_a_wrong_clock_is_told_in_seconds(side: Side) -> None:
+    assert side.index.frames is not None
+    twice_as_slow = replace(side.index.frames, time_base=side.index.frames.time_base * 2)
+    found = checks(side, replace(side, index=replace(side.index, frames=twice_as_slow)))["timestamps"]
+    assert found.state == "equal"  # of the sound
+    (picture,) = [
+        check
+        for check in compare(side, side.index.frames, replace(side, index=replace(side.index, frames=twice_as_slow)))
+        if (check.subject, check.what) == ("picture", "timestamps")
+    ]
+    assert picture.told == "frame 1 is at 0.080000 s instead of 0.040000 s, +40.000 ms (pts 512, of the source 512)"
+
+
+def test_other_streams_are_found_by_what_they_are(side: Side) -> None:
+    """Of three alike, whichever is missing, the other two are compared with their own."""
+    picture, sound = side.index.streams
+
+    def voice(number: int, language: str = "und") -> StreamIndex:
+        log = PacketLog()
+        for row in next(sound.packets.chunks()):
+            log.add(int(row["pts"]), int(row["dts"]), int(row["duration"]), int(row["digest"]) ^ number)
+        return replace(sound, index=number, packets=log, metadata={"language": language})
+
+    voices = [voice(1), voice(2), voice(3)]
+    source = replace(side, index=replace(side.index, streams=(picture, *voices)))
+    for lost in voices:
+        kept = tuple(each for each in voices if each is not lost)
+        result = replace(side.index, streams=(picture, *kept))
+        assert paired_streams(source.index, result) == [(each, each) for each in kept]
+    only = replace(side.index, streams=(picture, voice(9, "deu")))
+    spoken = (voice(1, "eng"), voice(2, "deu"))
+    assert paired_streams(replace(side.index, streams=(picture, *spoken)), only) == [(spoken[1], only.streams[1])]
