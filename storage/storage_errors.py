@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +26,10 @@ _BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
 """How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
 
 
+_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT)
+_OBJECT_STORES = ("s3://", "s3a://")
+
+
 @contextmanager
 def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
     """Turn what a filesystem raises into one line of `kind` that says what to do about `url`.
@@ -33,11 +39,18 @@ def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError, OSError) as error:
-        raise kind(" ".join(f"{url}: {_storage_hint(error)}".split())) from error
+        raise kind(" ".join(f"{_place_of(error, url)}: {_storage_hint(error)}".split())) from error
     except ValueError as error:
         if not str(error).startswith(_BAD_ENDPOINT):
             raise
         raise kind(f"{url}: {error}. Check --s3-endpoint: it must look like http://host:8333") from error
+
+
+def _place_of(error: BaseException, url: str) -> str:
+    """What is full: an object store has no disk, so it is the temporary folder, where its copies are made."""
+    is_answered = any(isinstance(cause, ClientError) for cause in causes(error))
+    is_of_a_disk = isinstance(error, OSError) and error.errno in _OF_A_DISK and not is_answered
+    return tempfile.gettempdir() if is_of_a_disk and url.startswith(_OBJECT_STORES) else url
 
 
 def _storage_hint(error: BaseException) -> str:
@@ -51,6 +64,8 @@ def _storage_hint(error: BaseException) -> str:
             return f"{cause}. Check --s3-endpoint: it must look like http://host:8333"
         if type(cause).__name__ == "EndpointConnectionError":
             return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
+    if isinstance(error, OSError) and error.errno in _OF_A_DISK:
+        return f"{error.strerror}. Make room, or choose another place; TMPDIR names the one for what is under way"
     if isinstance(error, PermissionError):
         return f"permission denied ({error}). Check the rights, or choose another place"
     if isinstance(error, FileExistsError | NotADirectoryError):

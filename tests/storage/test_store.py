@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -300,3 +301,14 @@ def test_remote_and_local_are_told_apart() -> None:
 )
 def test_a_place_has_one_name(url: str, name: str) -> None:
     assert absolute(url) == name
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's device that is always full")
+@pytest.mark.parametrize(("url", "place"), [("/data/out", "/data/out"), ("s3://b/out", tempfile.gettempdir())])
+def test_a_full_disk_is_told_as_the_one_that_is_full(url: str, place: str) -> None:
+    """An object store has none: then it is where its copies are made."""
+    full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - closing it is what fails
+    full.write("x")
+    told = pytest.raises(DestinationError, match=rf"^{place}: No space left on device\. Make room")
+    with told, storage_errors_as(DestinationError, url):
+        full.close()
