@@ -16,15 +16,7 @@ from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
-from actors.tracking import (
-    LEAD_IN_CELLS,
-    LEAD_OUT_CELLS,
-    DetectedFrame,
-    Detection,
-    DetectionGrid,
-    TrackTimeline,
-    link_tracks,
-)
+from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
@@ -109,13 +101,9 @@ class FaceDetector:
             return []
         end = grid.window(shard.range).end
         last = max(searched) if end is None else grid.cell(end - 1)
-        # Cells that are farther from any frame than a track remembers say nothing; a gap of hours has a million.
-        reach = LEAD_IN_CELLS + LEAD_OUT_CELLS
-        near = {cell + distance for cell in searched for distance in range(-reach, reach + 1)}
         return [
             searched.get(cell) or DetectedFrame(grid.start_of(cell), (), searched=False)
-            for cell in sorted(near)
-            if min(searched) <= cell <= last
+            for cell in range(min(searched), last + 1)
         ]
 
     def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -19,7 +18,6 @@ from av.video.stream import VideoStream
 from storage.clocks import EpochFinder, OutlierFilter
 from storage.coded_pictures import ClosedKeyframes
 from storage.demuxing import demuxed
-from storage.gaps import Interval, Presence, gaps_between
 from storage.h264 import FieldPairs
 from storage.placing import FRAMES_AHEAD
 from storage.timeline import Anchor, Epoch, Timeline
@@ -176,7 +174,6 @@ class _Extent:
 @dataclass
 class _EpochAccount:
     first_packet: int
-    presence: Presence
     extents: dict[int, _Extent] = field(default_factory=dict)
     """By index of the stream; of those that play all the time, video and sound."""
     anchors: list[Anchor] = field(default_factory=list)
@@ -195,7 +192,7 @@ class _StampedWalk:
         self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS
         self._finder = EpochFinder(container.format.name, stream.index, bases)
         self._timed = {each.index for each in (*container.streams.audio, stream)}
-        self._epochs = [_EpochAccount(0, Presence(bases[stream.index]))]
+        self._epochs = [_EpochAccount(0)]
         self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
         self._intra = True  # so far
         self._packets = self._missing = self._repeated = self._stepped_back = self._corrupt = 0
@@ -217,7 +214,7 @@ class _StampedWalk:
         self._corrupt += packet.is_corrupt
         epoch = self._finder.epoch_of(packet)
         while len(self._epochs) <= epoch:
-            self._epochs.append(_EpochAccount(-1, Presence(self._bases[self._stream.index])))
+            self._epochs.append(_EpochAccount(-1))
         account = self._epochs[epoch]
         if packet.stream_index == self._stream.index:
             if account.first_packet < 0:
@@ -243,7 +240,6 @@ class _StampedWalk:
         if pts is None:
             self._take_unstamped()
             return
-        account.presence.take(pts)
         self._missing_in_a_row = 0
         self._stamped[1:] = [(self._packets, pts if packet.dts is None else packet.dts)]
         if pts in self._recent:
@@ -324,7 +320,6 @@ class _StampedWalk:
                 anchors=anchors,
                 misled_by_seeks=regular and self._counts_from_seeks,
                 last_pts=self._last_pts if anchors is None else None,
-                gaps=self._gaps(shifts),
                 remarks=tuple(self._remarks()),
             ),
             min((start - unstamped for start, _ in placed), default=None),
@@ -334,14 +329,6 @@ class _StampedWalk:
             else None,
             frame_ticks=ticks,
         )
-
-    def _gaps(self, shifts: Sequence[int]) -> tuple[Interval, ...]:
-        stretches = [
-            stretch
-            for account, shift in zip(self._epochs, shifts, strict=True)
-            for stretch in account.presence.stretches(shift)
-        ]
-        return gaps_between(stretches, self._bases[self._stream.index])
 
     def _measured_ticks(self) -> Fraction | None:
         """Nominal duration of a frame by the packets' number, where stamps lack: FFmpeg guesses it from the stamps."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -58,24 +57,17 @@ def plan_shards(source: Source, probe: VideoProbe, shard_seconds: Fraction) -> l
     """Tile a video's time with shards of about `shard_seconds`.
 
     The first range is open at its start and the last at its end, so no frame is lost when the header is wrong about
-    either. A long stretch without a frame is not cut: it would be a shard of nothing every few seconds.
+    either. The plan needs the header only.
     """
     step = max(1, round(shard_seconds / probe.time_base))
     count = max(1, round(Fraction(probe.duration or 0, step)))
-    gaps = probe.timeline.gaps
-    cuts = [cut for i in range(1, count) if not _is_within(gaps, cut := probe.first_pts + step * i, cut + step)]
+    cuts = [probe.first_pts + step * i for i in range(1, count)]
     starts: list[int | None] = [None, *cuts]
     ends: list[int | None] = [*cuts, None]
     return [
         Shard(source, _for_range(probe, start, end), PtsRange(start, end))
         for start, end in zip(starts, ends, strict=True)
     ]
-
-
-def _is_within(gaps: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    """Whether [start, end) lies in one of the gaps, which are in order."""
-    before = bisect_right(gaps, start, key=lambda gap: gap[0]) - 1
-    return before >= 0 and end <= gaps[before][1]
 
 
 def _for_range(probe: VideoProbe, start: int | None, end: int | None) -> VideoProbe:

@@ -74,9 +74,6 @@ class Timeline:
     packets that reading on never comes to: they are not part of the video."""
     has_outliers: bool = False
     """Whether single packets of the video have a wrong stamp (`clocks.OutlierFilter`)."""
-    gaps: tuple[tuple[int, int], ...] = ()
-    """Stretches of [start, end) ticks without a frame, in order, each longer than `gaps.GAP_SECONDS`: a camera that was
-    triggered by motion, or one stamp that damage moved by hours. Shards are not cut there."""
     remarks: tuple[str, ...] = ()
     """What about the timestamps is worth telling, for the manifest."""
 
@@ -95,19 +92,19 @@ class Timeline:
         return any(epoch.shift for epoch in self.epochs)
 
     def near(self, start: int | None, end: int | None) -> Timeline:
-        """The same timeline with the anchors that a reading which begins in [start, end), or before it, needs, no gaps.
+        """The same timeline with the anchors that a reading which begins in [start, end), or before it, needs.
 
         They are few, and found without a walk over all of them: a video of many hours has thousands of shards.
         """
         anchors = self.anchors
         if anchors is None:
-            return replace(self, gaps=())
+            return self
         first = 0 if start is None else bisect_left(anchors, start, key=_pts_of)
         last = len(anchors) if end is None else bisect_left(anchors, end, key=_pts_of)
         within = anchors[first : last : max(1, -(-(last - first) // _ANCHORS_WITHIN))]
         nearest = anchors[max(0, first - _NEAREST_ANCHORS) : first]
         before = _farther_and_farther(anchors, first - len(nearest), start) if start is not None else []
-        return replace(self, anchors=(*before, *nearest, *within), gaps=())
+        return replace(self, anchors=(*before, *nearest, *within))
 
     def epoch_of(self, packet: int) -> int:
         """Number of the epoch that a video packet, given by its number, belongs to."""

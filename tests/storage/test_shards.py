@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -14,7 +13,6 @@ from storage.catalogue import Source
 from storage.probe import VideoProbe
 from storage.shards import PtsRange, chain_covering, plan_shards
 from storage.store import FileIdentity
-from storage.timeline import Timeline
 
 SOURCE = Source("/videos/talk.mp4", "talk.mp4", FileIdentity(1, "1"))
 TIME_BASES = (Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 12800), Fraction(1, 25))
@@ -94,19 +92,6 @@ def test_shards_are_about_as_long_as_asked() -> None:
     shards = plan_shards(SOURCE, probe_of(duration=90000 * 60), Fraction(3))
     assert len(shards) == 20
     assert shards[1].range == PtsRange(270000, 540000)
-
-
-def test_an_hour_without_a_frame_is_one_shard_and_every_frame_has_its_own_place() -> None:
-    hour = 3600 * 90_000
-    gap = (900_000, 900_000 + hour)
-    probe = replace(probe_of(duration=gap[1] + 900_000), timeline=Timeline(gaps=(gap,)))
-    shards = plan_shards(SOURCE, probe, Fraction(3))
-    assert 6 <= len(shards) <= 8
-    assert chain_covering(PtsRange(None, None), [shard.range for shard in shards]) is not None
-    assert not any(shard.probe.timeline.gaps for shard in shards)
-    spanning = [s for s in shards if s.range.start is not None and s.range.end is not None and s.range.end >= gap[1]]
-    assert spanning[0].range.start is not None
-    assert gap[0] - 3 * 90_000 <= spanning[0].range.start < gap[1]
 
 
 @BOUNDED
