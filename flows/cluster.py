@@ -46,6 +46,9 @@ def ray_session(address: str | None) -> Iterator[None]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # facemill asks for every result of its own. Ray Data does not: once its actor for statistics was killed, every
+    # update of them fails, and would be a traceback before the person's eyes.
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     _quieten()
     with _quiet_when_interrupted():
         if address is not None:
