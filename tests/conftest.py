@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -50,14 +51,25 @@ class S3Server:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real S3 server (SeaweedFS) on free loopback ports, started once for the whole run and killed at its end.
-
-    `s3.make_bucket()` gives the URL of a new bucket, so tests do not see each other's objects. `s3.endpoint` goes to
-    `Store(...)` or `--s3-endpoint`. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set in `os.environ` until the run
-    ends: this process and every process started from it later (Ray's workers, a command line) reach the server. A
-    Ray cluster that was started before this fixture does not see them: ask for `s3` first.
+    """A real S3 server, started once for the whole run: see `running_s3`. `s3.make_bucket()` gives the URL of a new
+    bucket, so tests do not see each other's objects. A Ray cluster that was started before this fixture does not see
+    its credentials: ask for `s3` first.
     """
-    folder = tmp_path_factory.mktemp("seaweedfs")
+    with running_s3(tmp_path_factory.mktemp("seaweedfs")) as server:
+        yield server
+
+
+@contextmanager
+def running_s3(folder: Path) -> Iterator[S3Server]:
+    """A real S3 server (SeaweedFS) on free loopback ports, killed at the end of the block.
+
+    `endpoint` goes to `Store(...)` or `--s3-endpoint`. AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are set in
+    `os.environ` for the block: this process and every process started from it later (Ray's workers, a command line)
+    reach the server.
+
+    Args:
+        folder: empty; takes its objects, and is removed.
+    """
     settings = {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET_KEY,

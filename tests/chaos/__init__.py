@@ -1,0 +1,1 @@
+"""Jobs whose processes are killed at random moments: `python -m tests.chaos --help`."""
