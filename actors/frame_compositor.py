@@ -25,7 +25,7 @@ from actors.work import FaceInFrame, ShardWork, from_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import EncodeSettings, OutputPicture, SizeSettings, output_picture
-from storage.errors import MediaError, explain
+from storage.errors import MediaError, NoRoomError, explain
 from storage.manifest import FacePartRow, write_faces_part
 from storage.probe import VideoProbe
 from storage.reader import ReadingLosses
@@ -71,7 +71,8 @@ class FrameCompositor:
         try:
             return self.composite(work)
         except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
-            return Receipt(shard.source.key, shard.range, error=explain(error))
+            full = isinstance(error, NoRoomError)
+            return Receipt(shard.source.key, shard.range, error=explain(error), no_room=full)
 
     def composite(self, work: ShardWork) -> Receipt:
         """Encode the shard's segment with its faces restored, and commit it.

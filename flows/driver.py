@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import ray
@@ -11,7 +12,7 @@ from flows.job import Job
 from flows.ledger import Ledger, VideoPlan
 from flows.progress import JobProgress
 from storage.catalogue import Source
-from storage.errors import DestinationError, explain
+from storage.errors import DestinationError, NoRoomError, explain
 from storage.failures import Failure
 from storage.finishing import FinishingOrder, give_up, output_path
 from storage.receipts import Receipt
@@ -45,7 +46,13 @@ class Driver:
         self._complete_before = ledger.complete_shards
 
     def take(self, receipt: Receipt) -> None:
-        """Enter a receipt and act on what it decides."""
+        """Enter a receipt and act on what it decides.
+
+        Raises:
+            NoRoomError: a disk is full. Other shards would find the same, so nothing is gained by trying them.
+        """
+        if receipt.no_room:
+            raise NoRoomError(receipt.error)
         plan = self._ledger.add(receipt)
         self._progress.receipt_in(receipt, self._ledger.complete_shards - self._complete_before)
         if plan is not None:
@@ -101,6 +108,12 @@ class Driver:
             reason = "a shard of it killed its worker time after time, or was lost. Run the same command again to retry"
             self.give_up(plan.source, Failure(reason=reason))
 
+    def let_assembling_end(self) -> None:
+        """Wait for the assemble tasks alone: each that succeeds gives room back."""
+        while self._assembling:
+            with suppress(NoRoomError, FirstFailureError):
+                self._collect(timeout=1)
+
     def _collect(self, timeout: float) -> None:
         if not self._assembling:
             return
@@ -108,20 +121,22 @@ class Driver:
         failed: list[tuple[Source, Failure]] = []
         for reference in ready:
             plan = self._assembling.pop(reference)
-            reason, notes = _result_of(reference)
-            if reason:
-                failed.append((plan.source, Failure(reason=reason)))
+            failure, notes = _result_of(reference)
+            if failure is not None:
+                failed.append((plan.source, failure))
             else:
                 self._outcome.done.append(plan.source.relative_path)
                 named = f"{plan.source.relative_path} -> {output_path(plan.choice, 'restored')}"
                 self._progress.video_done("; ".join([named, *notes]))
         for source, failure in failed:  # last: the first of them may end the job, and what is done counts
+            if failure.no_room:
+                raise NoRoomError(failure.reason)
             self.give_up(source, failure)
 
 
-def _result_of(reference: ray.ObjectRef) -> tuple[str, list[str]]:
+def _result_of(reference: ray.ObjectRef) -> tuple[Failure | None, list[str]]:
     try:
-        reason, notes = ray.get(reference)
+        failure, notes = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return f"assembling it failed: {explain(error)}", []
-    return reason, notes
+        return Failure(reason=f"assembling it failed: {explain(error)}"), []
+    return failure, notes

@@ -6,7 +6,8 @@ import ray
 
 from actors.deadline import ends_process_after
 from actors.work_log import tell
-from storage.errors import explain
+from storage.errors import NoRoomError, explain
+from storage.failures import Failure
 from storage.finishing import FinishingOrder, finish_video
 from storage.shards import PtsRange
 from storage.store import Store
@@ -24,11 +25,11 @@ def finishing_seconds(order: FinishingOrder) -> float:
 
 
 @ray.remote(num_cpus=0.1, max_retries=3)  # it copies packets: storage, not the core, is what it waits for
-def finish_remotely(order: FinishingOrder, store: Store) -> tuple[str, list[str]]:
-    """Finish a video; returns (why it could not be, or an empty string; what a person should know of it)."""
+def finish_remotely(order: FinishingOrder, store: Store) -> tuple[Failure | None, list[str]]:
+    """Finish a video; returns (why it could not be, if so; what a person should know of it)."""
     tell("assemble", "begins", order.shard.source, PtsRange(None, None))
     try:
         with ends_process_after(finishing_seconds(order)):
-            return "", finish_video(order, store)
+            return None, finish_video(order, store)
     except Exception as error:  # a video's failure is its own: it becomes a row with its reason
-        return explain(error), []
+        return Failure(reason=explain(error), no_room=isinstance(error, NoRoomError)), []

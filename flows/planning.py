@@ -24,7 +24,7 @@ from flows.steps import Step
 from storage.catalogue import Source
 from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
-from storage.errors import FacemillError, SourceError
+from storage.errors import FacemillError, NoRoomError, SourceError
 from storage.failures import Failure
 from storage.finishing import output_path
 from storage.kept_probes import kept_probe
@@ -53,6 +53,9 @@ def plan_videos(
     Args:
         finished: paths below the destination of the results of sources that are not among these -> the source's path.
         progress: is told how many are probed.
+
+    Raises:
+        NoRoomError: what was found in a source cannot be kept at the destination.
     """
     probed = _probe_all(sources, job.area, job.store, progress)
     owners = {place(source.url): f"the source {source.url}" for source in job.sources}
@@ -62,11 +65,15 @@ def plan_videos(
         try:
             probe = _probe_in(probed.get(source.key))
             if isinstance(probe, Failure):
+                if probe.no_room:
+                    raise NoRoomError(probe.reason)
                 unusable.append((source, probe))
                 continue
             plan = _plan_video(job, source, probe)
             _claim_outputs(job, plan, owners)
             plans.append(plan)
+        except NoRoomError:
+            raise
         except FacemillError as error:
             unusable.append((source, Failure.of(error)))
     return plans, unusable

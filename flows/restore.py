@@ -22,7 +22,7 @@ from flows.progress import JobProgress
 from flows.resuming import Standing, begin, put_on_record, standing_of
 from flows.steps import step
 from storage.cleaning import clear_work, find_own_waste, remove
-from storage.errors import DestinationError, explain
+from storage.errors import DestinationError, NoRoomError, explain
 from storage.failures import read_failures
 from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
@@ -118,15 +118,19 @@ def _drive(job: Job, standing: Standing, pools: PoolPlan, outcome: Outcome, cons
     )
     with progress:
         driver = Driver(job, ledger, outcome, progress)
-        for source, failure in unusable:
-            driver.give_up(source, failure)
-        for plan in plans:
-            if not missing[plan.key]:
-                driver.start_finishing(plan)
-        with closing(receipts(job, todo, pools)) as arriving:
-            for receipt in arriving:
-                driver.take(receipt)
-        driver.end()
+        try:
+            for source, failure in unusable:
+                driver.give_up(source, failure)
+            for plan in plans:
+                if not missing[plan.key]:
+                    driver.start_finishing(plan)
+            with closing(receipts(job, todo, pools)) as arriving:
+                for receipt in arriving:
+                    driver.take(receipt)
+            driver.end()
+        except NoRoomError:
+            driver.let_assembling_end()
+            raise
 
 
 def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:

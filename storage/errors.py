@@ -3,7 +3,9 @@
 FacemillError
 ├── UsageError          the command or its configuration cannot be carried out; nothing was started
 ├── SourceError         one source cannot be restored; the rest of the job is not concerned
+│   └── ChangedSourceError  it is not the file any more that the job found
 ├── DestinationError    results cannot be written
+│   └── NoRoomError     a disk that they, or what is on its way to them, are written to is full: no video's own fault
 └── MediaError          frames or packets are not what their index or receipt says
 """
 
@@ -24,8 +26,16 @@ class SourceError(FacemillError):
     """A source is missing, unreadable, or has nothing to restore."""
 
 
+class ChangedSourceError(SourceError):
+    """A source was replaced, written to or removed while the job ran."""
+
+
 class DestinationError(FacemillError):
     """The destination cannot take the results."""
+
+
+class NoRoomError(DestinationError):
+    """A disk is full. Whatever is written next would find the same, so the job ends with it."""
 
 
 class MediaError(FacemillError):

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.catalogue import Source
-from storage.errors import SourceError, explain
+from storage.errors import ChangedSourceError, NoRoomError, SourceError, explain
 from storage.receipts import WorkArea
 from storage.store import Store
 
@@ -27,20 +27,27 @@ class Failure(BaseModel):
     reason: str
     of_source: bool = False
     """Whether it is the source itself, which the same run would find again; otherwise whatever came in the way."""
+    no_room: bool = False
+    """Whether a disk was full. That ends the job and is put on record for no video."""
     at: datetime | None = None
     """When it was put on record."""
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """What an error says of the source that raised it. Storage that does not answer says nothing of a source."""
+        """What an error says of the source that raised it.
+
+        Storage that does not answer says nothing of a source, and one that changed may be whole a moment later.
+        """
         storage_failed = isinstance(error.__cause__, OSError | ClientError | BotoCoreError)
-        return cls(reason=explain(error), of_source=isinstance(error, SourceError) and not storage_failed)
+        passes = storage_failed or isinstance(error, ChangedSourceError)
+        of_source = isinstance(error, SourceError) and not passes
+        return cls(reason=explain(error), of_source=of_source, no_room=isinstance(error, NoRoomError))
 
 
 def commit_failure(area: WorkArea, source: Source, failure: Failure, store: Store) -> None:
     """Put a failure on record, over an earlier one of the same video."""
     dated = failure.model_copy(update={"at": datetime.now(UTC)})
-    store.commit_bytes(dated.model_dump_json().encode(), area.failure(source))
+    store.commit_bytes(dated.model_dump_json(exclude={"no_room"}).encode(), area.failure(source))
 
 
 def read_failures(area: WorkArea, store: Store) -> dict[str, Failure]:

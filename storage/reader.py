@@ -26,7 +26,7 @@ from storage.catalogue import Source
 from storage.clocks import OutlierFilter
 from storage.coded_pictures import ClosedKeyframes, repeats_a_frame
 from storage.demuxing import demuxed
-from storage.errors import SourceError
+from storage.errors import ChangedSourceError, SourceError
 from storage.h264 import FieldPairs
 from storage.late_references import HOLD_A_REFERENCE, MidwayStart, in_order_of_showing
 from storage.placing import CountedPlacer, place_stamped
@@ -137,7 +137,7 @@ def refuse_changed(source: Source, store: Store) -> None:
     with storage_errors_as(SourceError, url):
         changed = store.identity(url) != source.identity
     if changed:
-        raise SourceError(f"{url}: the file changed while the job ran. Run the same command again")
+        raise ChangedSourceError(f"{url}: the file changed while the job ran. Run the same command again")
 
 
 def _from_a_seek(

@@ -64,6 +64,8 @@ class Receipt:
     """Wall-clock time of the compositor."""
     error: str = ""
     """Why the shard was given up; empty when it is done."""
+    no_room: bool = False
+    """Whether it was for a full disk, which ends the job."""
     sha256: dict[Variant, str] = field(default_factory=dict)
     """Of each variant's segment file; empty when the range has no frame."""
     faces_sha256: str = ""

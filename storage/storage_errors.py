@@ -6,10 +6,11 @@ import errno
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.errors import FacemillError, causes
+from storage.errors import DestinationError, FacemillError, NoRoomError, causes
 
 _S3_HINTS = {
     "NoSuchBucket": "no such bucket. Create it, or check the name and --s3-endpoint",
@@ -19,14 +20,16 @@ _S3_HINTS = {
     "AccessDenied": "access denied. Check that these credentials may use this bucket",
     "403": "access denied. Check the credentials and that they may use this bucket",
     "ExpiredToken": "the credentials have expired. Renew them and run the same command again",
+    "RequestTimeTooSkewed": "the clock of this machine is wrong. Set it, and run the same command again",
 }
 
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
 """How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
 
 
-_OF_A_DISK = (errno.ENOSPC, errno.EDQUOT)
 _OBJECT_STORES = ("s3://", "s3a://")
 
 
@@ -39,18 +42,48 @@ def storage_errors_as(kind: type[FacemillError], url: str) -> Iterator[None]:
     try:
         yield
     except (ClientError, BotoCoreError, OSError) as error:
-        raise kind(" ".join(f"{_place_of(error, url)}: {_storage_hint(error)}".split())) from error
+        if _is_full(error):
+            raise NoRoomError(no_room(_place_of(url), error)) from error
+        raise kind(" ".join(f"{url}: {_storage_hint(error)}".split())) from error
     except ValueError as error:
         if not str(error).startswith(_BAD_ENDPOINT):
             raise
         raise kind(f"{url}: {error}. Check --s3-endpoint: it must look like http://host:8333") from error
 
 
-def _place_of(error: BaseException, url: str) -> str:
-    """What is full: an object store has no disk, so it is the temporary folder, where its copies are made."""
+def _is_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it is a disk of this machine that has no room, rather than S3 that answers so."""
     is_answered = any(isinstance(cause, ClientError) for cause in causes(error))
-    is_of_a_disk = isinstance(error, OSError) and error.errno in _OF_A_DISK and not is_answered
-    return tempfile.gettempdir() if is_of_a_disk and url.startswith(_OBJECT_STORES) else url
+    return isinstance(error, OSError) and error.errno in _FULL and not is_answered
+
+
+def _place_of(url: str) -> str:
+    """What is full: an object store has no disk, so it is the temporary folder, where its copies are made."""
+    return tempfile.gettempdir() if url.startswith(_OBJECT_STORES) else url
+
+
+@contextmanager
+def room_in(folder: str) -> Iterator[None]:
+    """Tell that a disk is full, by the name of the folder that is written to in the block.
+
+    Raises:
+        NoRoomError: it is.
+        DestinationError: it does not take a file that large.
+    """
+    try:
+        yield
+    except OSError as error:
+        if _is_full(error):
+            raise NoRoomError(no_room(folder, error)) from error
+        if error.errno == errno.EFBIG:
+            raise DestinationError(f"{folder}: takes no file that large ({error}). Choose another place") from error
+        raise
+
+
+def no_room(folder: str, error: OSError) -> str:
+    """What a person is told of a full disk."""
+    what = "the quota is used up" if error.errno == errno.EDQUOT else "no space is left on the disk"
+    return f"{folder}: {what}. Make room there and run the same command again: what is done stays done"
 
 
 def _storage_hint(error: BaseException) -> str:
@@ -64,8 +97,6 @@ def _storage_hint(error: BaseException) -> str:
             return f"{cause}. Check --s3-endpoint: it must look like http://host:8333"
         if type(cause).__name__ == "EndpointConnectionError":
             return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
-    if isinstance(error, OSError) and error.errno in _OF_A_DISK:
-        return f"{error.strerror}. Make room, or choose another place; TMPDIR names the one for what is under way"
     if isinstance(error, PermissionError):
         return f"permission denied ({error}). Check the rights, or choose another place"
     if isinstance(error, FileExistsError | NotADirectoryError):

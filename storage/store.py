@@ -19,7 +19,7 @@ from fsspec.spec import AbstractFileSystem
 
 from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, SourceError, UsageError
-from storage.storage_errors import storage_errors_as
+from storage.storage_errors import room_in, storage_errors_as
 from storage.temporary import temporary_folder
 
 READ_BLOCK_BYTES = 4 << 20
@@ -195,7 +195,7 @@ class Store:
         On disks it lies in that folder already, as `.facemill-partial-<owner>*`; for S3 in the temporary folder.
         """
         if not is_remote(folder):
-            with partial_file(Path(self.filesystem(folder)[1]), owner) as partial:
+            with room_in(folder), partial_file(Path(self.filesystem(folder)[1]), owner) as partial:
                 yield partial
             return
         with temporary_folder() as temporary:
@@ -308,8 +308,11 @@ class Store:
             if not existed:
                 self._make_folder(url)
             filesystem, path = self.filesystem(probe)
-            filesystem.pipe_file(path, b"facemill")
-            filesystem.rm_file(path)
+            try:
+                filesystem.pipe_file(path, b"facemill")
+            finally:
+                with suppress(FileNotFoundError):
+                    filesystem.rm_file(path)
 
     def _make_folder(self, url: str) -> None:
         try:

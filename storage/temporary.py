@@ -18,17 +18,25 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+from storage.storage_errors import room_in
+
 _PREFIX = "facemill-scratch-"
 _TRIES = 100
 
 
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """A new, empty folder of this machine, removed at the end."""
+    """A new, empty folder of this machine, removed at the end.
+
+    Raises:
+        NoRoomError: the disk that it lies on is full.
+    """
     sweep(Path(tempfile.gettempdir()))
-    folder, lock = _new_locked_folder()
+    with room_in(tempfile.gettempdir()):
+        folder, lock = _new_locked_folder()
     try:
-        yield folder
+        with room_in(tempfile.gettempdir()):
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         if lock is not None:

@@ -19,11 +19,15 @@ from flows.ledger import Ledger, VideoPlan
 from flows.progress import JobProgress
 from storage.containers import choose_container
 from storage.encoding import output_picture
-from storage.failures import read_failures
+from storage.failures import Failure, read_failures
 from tests.media import Clip, make_video, shards_of
 from tests.storage.shard_work import SIZE
 
-ENDED = {"a.mp4": ("the disk is full", []), "b.mp4": ("", []), "c.mp4": ("", ["two frames are damaged"])}
+ENDED: dict[str, tuple[Failure | None, list[str]]] = {
+    "a.mp4": (Failure(reason="a segment is gone"), []),
+    "b.mp4": (None, []),
+    "c.mp4": (None, ["two frames are damaged"]),
+}
 """How the assemble task of each video ends: (why it failed, what is worth telling)."""
 
 
@@ -57,6 +61,6 @@ def test_videos_that_are_done_count_when_another_fails_first(
     else:
         driver.end()
     assert outcome.done == ["b.mp4", "c.mp4"]
-    assert outcome.failed == {"a.mp4": "the disk is full"}
+    assert outcome.failed == {"a.mp4": "a segment is gone"}
     assert outcome.stopped == fail_fast
-    assert [failure.reason for failure in read_failures(job.area, job.store).values()] == ["the disk is full"]
+    assert [failure.reason for failure in read_failures(job.area, job.store).values()] == ["a segment is gone"]

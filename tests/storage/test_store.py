@@ -309,6 +309,6 @@ def test_a_full_disk_is_told_as_the_one_that_is_full(url: str, place: str) -> No
     """An object store has none: then it is where its copies are made."""
     full = Path("/dev/full").open("w", encoding="utf-8")  # noqa: SIM115 - closing it is what fails
     full.write("x")
-    told = pytest.raises(DestinationError, match=rf"^{place}: No space left on device\. Make room")
+    told = pytest.raises(DestinationError, match=rf"^{place}: no space is left on the disk. Make room")
     with told, storage_errors_as(DestinationError, url):
         full.close()
