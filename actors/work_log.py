@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -26,4 +27,5 @@ def tell(stage: str, event: Event, source: Source, part: PtsRange) -> None:
         part: of the source, ticks of its time base.
     """
     video = json.dumps(source.relative_path)  # whatever is in a name, it stays on its line
-    print(f"facemill {datetime.now(UTC).isoformat()} {stage} {event} {part} of {video}", file=sys.stderr, flush=True)
+    with suppress(OSError):  # a full disk under the logs is no reason to lose a shard
+        print(f"facemill {datetime.now(UTC).isoformat()} {stage} {event} {part} of {video}", file=sys.stderr, flush=True)

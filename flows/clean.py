@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -36,13 +36,14 @@ def clean(
     Results and the record of what was done stay.
     """
     store, out = Store(s3_endpoint), absolute(out)
-    before = datetime.now(UTC) - age(older_than)
+    youngest = age(older_than)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     sizes: Counter[Kind] = Counter()
     numbers: Counter[Kind] = Counter()
     with storage_errors_as(DestinationError, out):
         if not store.list_files(out):
             raise UsageError(f"{out}: there is nothing here. Give the --out of `facemill restore`")
+        before = store.now(out) - youngest
         for waste in find_waste(out, store, before=before, unfinished=unfinished):
             if not dry_run:
                 remove(waste, store)

@@ -21,7 +21,7 @@ from ray._private import ray_constants
 from ray._private.worker import RayContext
 from ray.data import DataContext
 
-from storage.errors import FacemillError, UsageError, explain
+from storage.errors import FacemillError, NoRoomError, UsageError, explain
 
 _OBJECT_STORE_BYTES = 2 << 30
 """For rows in flight on one machine: frames never enter the store, so it need not be large."""
@@ -31,6 +31,11 @@ _IDLE_WORKER_MS = 60_000
 as four pools always are; then nearly every assemble task would start a process of its own, a second of imports each."""
 
 _CONNECT_SECONDS = 5
+
+_LEAST_ROOM_BYTES = 200 << 20
+"""For Ray's sockets, logs and what it spills, to begin with. Where it has none its processes end, or wait for ever."""
+_NO_ROOM_BYTES = 1 << 20
+"""With less than this it cannot go on."""
 
 _LOG_FOLDER = "RAY_TMPDIR"
 """Where Ray shall put the folders of its sessions, `ray/session_*`."""
@@ -43,6 +48,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     Raises:
         UsageError: no cluster answers at `address`.
         FacemillError: Ray does not start here.
+        NoRoomError: the disk with its temporary files has no room for them, or has none any more.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -58,11 +64,15 @@ def ray_session(address: str | None) -> Iterator[None]:
             finally:
                 ray.shutdown()
             return
+        _require_room(_LEAST_ROOM_BYTES)
         folder = _start_here()
         keep_logs = _LOG_FOLDER in os.environ  # a person told where to put them
         try:
             yield
+        except NoRoomError:
+            raise
         except FacemillError:
+            _require_room(_NO_ROOM_BYTES)
             keep_logs = True  # they may tell more
             raise
         finally:
@@ -98,6 +108,19 @@ def _join(address: str) -> None:
     except (ConnectionError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from error
+
+
+def _require_room(least: int) -> None:
+    """Raise NoRoomError when there are fewer than so many bytes where a Ray of this machine keeps temporary files."""
+    folder = os.environ.get(_LOG_FOLDER) or tempfile.gettempdir()
+    if not os.path.isdir(folder):
+        return  # Ray makes it
+    free = shutil.disk_usage(folder).free
+    if free < least:
+        raise NoRoomError(
+            f"{folder}: {free / 1e6:.0f} MB are left on the disk with Ray's temporary files, which is too little. Make "
+            f"room there, or set {_LOG_FOLDER} to a folder that has some, and run the same command again"
+        )
 
 
 def _start_here() -> Path:
@@ -174,5 +197,6 @@ def _quieten() -> None:
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.enable_auto_log_stats = False
+    logging.raiseExceptions = False  # a log file that cannot be written any more is no page of traceback
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     logging.getLogger("ray").setLevel(logging.ERROR)

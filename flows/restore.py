@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import ray
 from botocore.exceptions import ClientError
@@ -141,7 +141,8 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
         job.store.remove_empty_folders(job.area.work)
         done = set(outcome.done)
         sources = [source for source in job.sources if source.relative_path in done]
-        for waste in find_own_waste(job.area, job.out, sources, job.store, before=datetime.now(UTC) - _ABANDONED_AFTER):
+        before = job.store.now(job.out) - _ABANDONED_AFTER
+        for waste in find_own_waste(job.area, job.out, sources, job.store, before=before):
             remove(waste, job.store)
     except (OSError, ClientError) as error:  # costs space, not the job
         told = f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})"

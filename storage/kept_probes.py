@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter, ValidationError
 
-from storage.catalogue import Source
+from storage.catalogue import UNREADABLE, Source
 from storage.errors import SourceError
 from storage.probe import VideoProbe, probe_video
+from storage.reader import refuse_changed
 from storage.receipts import WorkArea
 from storage.store import Store
 
@@ -21,13 +22,26 @@ def kept_probe(source: Source, area: WorkArea, store: Store) -> VideoProbe:
 
     Raises:
         SourceError: as `probe_video`, or the source may not be restored.
+        ChangedSourceError: it is not the file any more that the job found. No probe of another version is left.
     """
     if source.refusal:
         raise SourceError(source.refusal)
     probe = left_probe(source, area, store)
     if probe is None:
-        probe = probe_video(source.url, store)
+        probe = _probe_of(source, store)
         store.commit_bytes(_JSON.dump_json(probe), area.probe(source))
+    return probe
+
+
+def _probe_of(source: Source, store: Store) -> VideoProbe:
+    """The probe of the very version that the job found."""
+    try:
+        probe = probe_video(source.url, store)
+    except SourceError:
+        if source.identity != UNREADABLE:
+            refuse_changed(source, store)  # what it says may be of a file that is half written
+        raise
+    refuse_changed(source, store)
     return probe
 
 

@@ -109,6 +109,7 @@ def read_frames(
                 continue
             losses.concealed_frames += frame.is_corrupt and counts
             yield conformed
+    refuse_changed(shard.source, store)
 
 
 def _placed_frames(
@@ -132,10 +133,17 @@ def _placed_frames(
 
 
 def refuse_changed(source: Source, store: Store) -> None:
-    """Raise SourceError when the file is no longer the one that was found, or is gone."""
+    """Raise ChangedSourceError when the file is no longer the one that was found, or is gone."""
     url = source.url
-    with storage_errors_as(SourceError, url):
-        changed = store.identity(url) != source.identity
+    try:
+        with storage_errors_as(SourceError, url):
+            changed = store.identity(url) != source.identity
+    except SourceError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ChangedSourceError(
+                f"{url}: the file is gone since the job began. Put it back, or leave it out"
+            ) from error
+        raise
     if changed:
         raise ChangedSourceError(f"{url}: the file changed while the job ran. Run the same command again")
 

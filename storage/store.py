@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -173,6 +174,23 @@ class Store:
             if not _is_folder(name, told) and name != path.rstrip("/")
         ]
         return sorted(files, key=lambda file: file.url)
+
+    def now(self, url: str) -> datetime:
+        """The time by the clock that dates the files below `url`, to tell their age by.
+
+        That is another machine's, where a disk is shared, and in S3; this one's may be off by hours.
+        """
+        filesystem, path = self.filesystem(url)
+        if is_remote(url):
+            bucket, key, _ = filesystem.split_path(path)
+            answer = filesystem.call_s3(
+                "list_objects_v2", Bucket=bucket, Prefix=join(key, "") if key else "", MaxKeys=1
+            )
+            return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        with suppress(PermissionError):  # then nothing below it can be removed either, however old it is
+            os.utime(path)  # to the present, as the machine with the disk takes it
+            return datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
+        return datetime.now(UTC)
 
     @contextmanager
     def open_media(self, url: str) -> Iterator[str | IO[bytes]]:

