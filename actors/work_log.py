@@ -28,4 +28,6 @@ def tell(stage: str, event: Event, source: Source, part: PtsRange) -> None:
     """
     video = json.dumps(source.relative_path)  # whatever is in a name, it stays on its line
     with suppress(OSError):  # a full disk under the logs is no reason to lose a shard
-        print(f"facemill {datetime.now(UTC).isoformat()} {stage} {event} {part} of {video}", file=sys.stderr, flush=True)
+        print(
+            f"facemill {datetime.now(UTC).isoformat()} {stage} {event} {part} of {video}", file=sys.stderr, flush=True
+        )

@@ -34,11 +34,7 @@ from weights.package_index import (
     opened,
     read_from,
 )
-<<<<<<< HEAD:weights/fetching.py
 from weights.registry import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
-=======
-from weights import Source, WeightsEntry, WeightsError, sha256_of, verify_weights
->>>>>>> a332bc2 (A full disk and a source that changes midway: each tested with real disks and a real server, and told by name):storage/fetching.py
 
 MAX_BYTES = 8 << 30
 """A file or an archive larger than this is not weights, where the registry says no size."""
