@@ -263,7 +263,7 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4")
     shard = whole(path)
     path.unlink()
-    with pytest.raises(SourceError, match=r"a\.mp4.*not found"):
+    with pytest.raises(SourceError, match=r"a\.mp4: the file is gone since the job began"):
         list(read_frames(shard, Store()))
 
 
