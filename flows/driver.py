@@ -105,7 +105,10 @@ class Driver:
         while self._assembling:
             self._collect(timeout=1)
         for plan in self._ledger.undecided():
-            reason = "a shard of it killed its worker time after time, or was lost. Run the same command again to retry"
+            reason = (
+                "a shard of it ended its worker time after time: a decoder that crashes, more memory than the machine "
+                "has, or a hang beyond --shard-timeout. Run the same command again to retry"
+            )
             self.give_up(plan.source, Failure(reason=reason))
 
     def let_assembling_end(self) -> None:

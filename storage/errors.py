@@ -11,6 +11,7 @@ FacemillError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 
@@ -53,4 +54,6 @@ def causes(error: BaseException) -> Iterator[BaseException]:
 def explain(error: BaseException) -> str:
     """One line for a person: facemill's own text as it is, any other error with its type in front."""
     text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return f"memory ran out ({text}). Run the same command again with smaller pools, or on a larger machine"
     return text if isinstance(error, FacemillError) else f"{type(error).__name__}: {text}"

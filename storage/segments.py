@@ -108,6 +108,10 @@ class SegmentWriter:
 
         Args:
             frame: of the size and format of `picture`, pts in the source's time base and rising from call to call.
+
+        Raises:
+            MemoryError: the encoder cannot work on pictures of this size. Its settings are known to be good, so there
+                is nothing else that it may lack.
         """
         _, stream = self._open()
         assert frame.pts is not None
@@ -116,7 +120,11 @@ class SegmentWriter:
         assert frame.pts is not None
         frame.pict_type = PictureType.NONE  # a decoded frame's own type would force the encoder's choice
         self._pts.append(frame.pts)
-        self._packets += stream.encode(frame)
+        try:
+            self._packets += stream.encode(frame)
+        except av.error.ExternalError as error:
+            picture = f"{frame.width}x{frame.height}"
+            raise MemoryError(f"the encoder does not take a picture of {picture}: {error.strerror}") from error
 
     def _with_true_side_data(self, frame: VideoFrame) -> VideoFrame:
         """The frame with its field order as the encoder reads it, and without another encoder's words about itself."""

@@ -113,10 +113,14 @@ class Store:
         filesystems.
 
         Raises:
-            UsageError: `url` is neither a path nor `file://` nor `s3://bucket`.
+            UsageError: `url` is neither a path nor `file://` nor `s3://bucket`, or holds credentials.
         """
         if not is_remote(url):
             return fsspec.filesystem("file"), absolute(url)
+        scheme, _, rest = url.partition("://")
+        if "@" in (authority := rest.partition("/")[0]):
+            place = authority.rpartition("@")[2]  # without what may be a password: this line ends up in logs
+            raise UsageError(f"{scheme}://...@{place}: credentials belong into the environment, not into an address")
         if not url.startswith(_S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
         options: dict[str, Any] = {

@@ -269,6 +269,10 @@ def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:
     assert finished.returncode == 1, finished.stdout + finished.stderr
     assert "1 done, 1 failed." in finished.stdout
     assert s3.secret_key not in finished.stdout + finished.stderr
+    for name in filesystem.find(f"{bucket}/out"):
+        content = filesystem.cat_file(name)
+        assert s3.secret_key.encode() not in content, name
+        assert s3.access_key.encode() not in content, name
     result = tmp_path / "result.mp4"
     filesystem.get_file(f"{bucket}/out/deep/a.mp4", str(result))
     pts, (width, height) = _shown(local)

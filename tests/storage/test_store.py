@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from storage.catalogue import find_sources
 from storage.errors import DestinationError, SourceError, UsageError
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute, is_remote, join
@@ -312,3 +313,12 @@ def test_a_full_disk_is_told_as_the_one_that_is_full(url: str, place: str) -> No
     told = pytest.raises(DestinationError, match=rf"^{place}: no space is left on the disk. Make room")
     with told, storage_errors_as(DestinationError, url):
         full.close()
+
+
+@pytest.mark.parametrize("url", ["s3://me:secret@bucket/a.mp4", "https://me:secret@host/a.mp4", "s3://me:sec@ret@b"])
+def test_a_password_in_an_address_is_refused_and_not_told(url: str) -> None:
+    for asked in (lambda: find_sources([url], Store()), lambda: Store().check_writable(url)):
+        with pytest.raises(UsageError, match="credentials belong into the environment") as refused:
+            asked()
+        assert "sec" not in str(refused.value)
+        assert "me:" not in str(refused.value)
