@@ -16,7 +16,15 @@ from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
-from actors.tracking import DetectedFrame, Detection, DetectionGrid, TrackTimeline, link_tracks
+from actors.tracking import (
+    LEAD_IN_CELLS,
+    LEAD_OUT_CELLS,
+    DetectedFrame,
+    Detection,
+    DetectionGrid,
+    TrackTimeline,
+    link_tracks,
+)
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
@@ -103,7 +111,7 @@ class FaceDetector:
         last = max(searched) if end is None else grid.cell(end - 1)
         return [
             searched.get(cell) or DetectedFrame(grid.start_of(cell), (), searched=False)
-            for cell in range(min(searched), last + 1)
+            for cell in _cells_near(searched, last)
         ]
 
     def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:
@@ -197,6 +205,18 @@ class FaceDetector:
         else:
             why = f"track from w_medium {bounds.w_medium:g} wide, less than q_low {bounds.q_low:g} sharp"
         return why if decision in self._experts else f"{why}; this expert is switched off"
+
+
+def _cells_near(searched: Iterable[int], last: int) -> list[int]:
+    """The cells from the first that was searched to `last`, without those that are far from any that was.
+
+    Every track has ended there; and damage puts frames hours apart, with a million cells between them.
+    """
+    near: set[int] = set()
+    first = min(searched)
+    for cell in searched:
+        near.update(range(max(first, cell - LEAD_IN_CELLS), min(last, cell + LEAD_OUT_CELLS) + 1))
+    return sorted(near)
 
 
 def _batches(frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[list[tuple[int, np.ndarray]]]:

@@ -30,6 +30,7 @@ from storage.limits import (
     require_bounded,
     require_modest,
 )
+from storage.occupied import Stretch
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
 from storage.scanning import Scan, scan_packets
 from storage.stamping import is_counted, measured_lead, measured_reorder
@@ -101,6 +102,8 @@ class VideoProbe:
     """How its frames come by their pts."""
     tags: PictureTags = field(default_factory=PictureTags)
     """What else the picture says about itself."""
+    occupied: tuple[Stretch, ...] = ()
+    """Where its frames are, give or take some seconds, in order; empty when that is not known."""
 
     def __post_init__(self) -> None:
         if self.width <= 0 or self.height <= 0:
@@ -213,6 +216,7 @@ def probe_video(url: str, store: Store) -> VideoProbe:
         first_pts=first_pts,
         duration=duration,
         timeline=timeline,
+        occupied=scan.occupied,
         other_streams=(*others, *(OtherStream(each.index, each.kind, each.codec, is_late=True) for each in late)),
         frame_ticks=scan.frame_ticks or probe.frame_ticks,
     )

@@ -19,6 +19,7 @@ from storage.clocks import EpochFinder, OutlierFilter
 from storage.coded_pictures import ClosedKeyframes
 from storage.demuxing import demuxed
 from storage.h264 import FieldPairs
+from storage.occupied import OccupiedTime, Stretch, united
 from storage.placing import FRAMES_AHEAD
 from storage.timeline import Anchor, Epoch, Timeline
 from storage.words import counted
@@ -61,6 +62,8 @@ class Scan:
     """Nominal duration of a frame, where the packets tell a better one than the header."""
     streams: frozenset[int] = frozenset()
     """Indexes of the streams that have a packet."""
+    occupied: tuple[Stretch, ...] = ()
+    """Where the video's packets are, as placed; empty when none tells."""
 
 
 def scan_packets(
@@ -133,11 +136,14 @@ class _CountedWalk:
         self._anchors: list[Anchor] = []
         self._closed = ClosedKeyframes(stream.codec_context.name)
         self._keyframe: Anchor | None = None  # the latest
+        assert stream.time_base is not None
+        self._occupied = OccupiedTime(stream.time_base)
 
     def take(self, packet: Packet) -> None:
         if packet.stream_index != self._stream.index or self._fields.is_second(packet):
             return
         self._stamp = counted_stamp(packet, self._packets, self._frame_ticks)
+        self._occupied.take(self._stamp)
         if self._first is None:
             self._first = self._stamp
         latest = self._keyframe
@@ -154,7 +160,7 @@ class _CountedWalk:
     def scan(self) -> Scan:
         timeline = Timeline(counted=True, reorder=self._reorder, anchors=tuple(self._anchors))
         end = None if self._stamp is None else round(self._stamp + self._frame_ticks)
-        return Scan(timeline, self._first, end)
+        return Scan(timeline, self._first, end, occupied=united(self._occupied.stretches()))
 
 
 @dataclass
@@ -174,6 +180,8 @@ class _Extent:
 @dataclass
 class _EpochAccount:
     first_packet: int
+    occupied: OccupiedTime
+    """By the video, as stamped."""
     extents: dict[int, _Extent] = field(default_factory=dict)
     """By index of the stream; of those that play all the time, video and sound."""
     anchors: list[Anchor] = field(default_factory=list)
@@ -192,7 +200,7 @@ class _StampedWalk:
         self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS
         self._finder = EpochFinder(container.format.name, stream.index, bases)
         self._timed = {each.index for each in (*container.streams.audio, stream)}
-        self._epochs = [_EpochAccount(0)]
+        self._epochs = [_EpochAccount(0, OccupiedTime(bases[stream.index]))]
         self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
         self._intra = True  # so far
         self._packets = self._missing = self._repeated = self._stepped_back = self._corrupt = 0
@@ -214,7 +222,7 @@ class _StampedWalk:
         self._corrupt += packet.is_corrupt
         epoch = self._finder.epoch_of(packet)
         while len(self._epochs) <= epoch:
-            self._epochs.append(_EpochAccount(-1))
+            self._epochs.append(_EpochAccount(-1, OccupiedTime(self._bases[self._stream.index])))
         account = self._epochs[epoch]
         if packet.stream_index == self._stream.index:
             if account.first_packet < 0:
@@ -241,6 +249,7 @@ class _StampedWalk:
             self._take_unstamped()
             return
         self._missing_in_a_row = 0
+        account.occupied.take(pts)
         self._stamped[1:] = [(self._packets, pts if packet.dts is None else packet.dts)]
         if pts in self._recent:
             self._repeated += 1
@@ -328,6 +337,13 @@ class _StampedWalk:
             if len(epochs) == 1
             else None,
             frame_ticks=ticks,
+            occupied=united(
+                [
+                    stretch
+                    for account, shift in zip(self._epochs, shifts, strict=True)
+                    for stretch in account.occupied.stretches(shift)
+                ]
+            ),
         )
 
     def _measured_ticks(self) -> Fraction | None:

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actors.face_detector import _cells_near
 from actors.geometry import Box, Landmarks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.tracking import (
+    LEAD_IN_CELLS,
+    LEAD_OUT_CELLS,
     DetectedFrame,
     Detection,
     DetectionGrid,
@@ -234,3 +237,12 @@ def test_both_shards_at_a_cut_name_the_same_anchors(frames: list[DetectedFrame],
     assert shared <= set(anchors(before, cut - 1))
     assert shared <= set(anchors(after, cut))
     assert len(shared) == len([each for each in whole if each.anchor_before(cut)])
+
+
+def test_a_million_cells_without_a_frame_are_not_gone_through() -> None:
+    """Damage puts frames hours apart. Tracks end in between either way."""
+    assert _cells_near([3, 4], 6) == [3, 4, 5, 6]
+    far = _cells_near([0, 1_000_000], 1_000_000)
+    assert far[0] == 0
+    assert far[-1] == 1_000_000
+    assert len(far) == 2 + LEAD_OUT_CELLS + LEAD_IN_CELLS

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.catalogue import Source
+from storage.occupied import united
 from storage.probe import VideoProbe
-from storage.shards import PtsRange, chain_covering, plan_shards
-from storage.store import FileIdentity
+from storage.reader import read_frames
+from storage.shards import PtsRange, _cuts_where_frames_are, chain_covering, plan_shards
+from storage.store import FileIdentity, Store
+from tests.media import Clip, make_video, shards_of, whole
 
 SOURCE = Source("/videos/talk.mp4", "talk.mp4", FileIdentity(1, "1"))
 TIME_BASES = (Fraction(1, 90000), Fraction(1001, 30000), Fraction(1, 1000), Fraction(1, 12800), Fraction(1, 25))
@@ -141,3 +146,41 @@ def test_a_video_of_ten_hours_is_covered_at_once() -> None:
     ranges = [shard.range for shard in shards]
     assert chain_covering(PtsRange(None, None), ranges) == ranges
     assert len(ranges) == 36000
+
+
+@pytest.mark.parametrize("seconds", [Fraction(1, 2), Fraction(1), Fraction(4)])
+def test_time_without_frames_is_one_shard_however_long(seconds: Fraction, tmp_path: Path) -> None:
+    """A few bytes of damage put frames hours apart: shards of seconds between them would be ten thousands."""
+    hours = 25 * 3600
+    pts = (*range(20), *range(20 * hours, 20 * hours + 30), *range(90 * hours, 90 * hours + 10))
+    path = make_video(tmp_path / "a.mkv", Clip(pts=pts, codec="mjpeg", pix_fmt="yuvj420p"))
+    shards = shards_of(path, seconds)
+    assert len(shards) < 3 * (10 / seconds + 3)
+    assert [(one.range.end, other.range.start) for one, other in pairwise(shards)] == [
+        (one.range.end, one.range.end) for one in shards[:-1]
+    ]
+    assert (shards[0].range.start, shards[-1].range.end) == (None, None)
+    frames = [frame.pts for shard in shards for frame in read_frames(shard, Store())]
+    assert frames == [frame.pts for frame in read_frames(whole(path), Store())]
+    assert len(frames) == len(pts)
+    longest = max(shards[1:-1], key=lambda shard: (shard.range.end or 0) - (shard.range.start or 0))
+    assert not list(read_frames(longest, Store()))
+
+
+@BOUNDED
+@given(
+    occupied=st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 300)), max_size=6),
+    step=st.integers(1, 200),
+    count=st.integers(1, 40),
+)
+def test_every_cut_beside_a_frame_stays(occupied: list[tuple[int, int]], step: int, count: int) -> None:
+    stretches = united([(start, start + length) for start, length in occupied])
+    all_cuts = [step * i for i in range(1, count)]
+    cuts = list(_cuts_where_frames_are(replace(probe_of(), occupied=stretches), step, count))
+    if not stretches:
+        assert cuts == all_cuts
+        return
+    beside = [cut for cut in all_cuts if any(start < cut + step and cut - step < end for start, end in stretches)]
+    assert cuts == sorted(set(cuts))
+    assert set(beside) <= set(cuts) <= set(all_cuts)
+    assert len(cuts) <= len(beside) + 2 * len(stretches)
