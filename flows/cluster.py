@@ -18,6 +18,7 @@ from types import FrameType
 
 import ray
 from ray._private import ray_constants
+from ray._private.services import resolve_ip_for_localhost
 from ray._private.worker import RayContext
 from ray.data import DataContext
 
@@ -161,17 +162,29 @@ def _stay_on_loopback() -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Raise UsageError when nothing listens at a `host:port` address: Ray itself would try for minutes."""
+    """Raise UsageError when nothing listens at a `host:port` address: Ray itself would try for minutes.
+
+    Ray turns a loopback address into the one that others see. Where only the loopback answers, it is told not to.
+    """
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdecimal():
         return  # `auto`: Ray finds the address itself
-    try:
-        socket.create_connection((host, int(port)), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
+    if error := _refusal(host, int(port)):
         raise UsageError(
             f"--ray-address {address}: no Ray cluster answers there ({error}). Check the address, or leave it out to "
             "start Ray on this machine"
         ) from error
+    if _refusal(resolve_ip_for_localhost(host), int(port)):
+        _stay_on_loopback()
+
+
+def _refusal(host: str, port: int) -> OSError | None:
+    """Why nothing can be reached at an address; None when something can."""
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        return error
+    return None
 
 
 @contextmanager

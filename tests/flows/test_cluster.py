@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import ray
+from ray._private import ray_constants
 
+from flows import cluster
 from flows.cluster import ray_session
 from storage.errors import UsageError
 
@@ -62,3 +65,13 @@ def test_a_local_session_cannot_be_reached_from_another_machine_and_leaves_nothi
 def test_an_address_where_nothing_answers_is_refused() -> None:
     with pytest.raises(UsageError, match="no Ray cluster answers there"), ray_session("127.0.0.1:9"):
         pass
+
+
+def test_a_cluster_on_the_loopback_alone_is_looked_for_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray 2.60 would ask the machine's own address, for minutes."""
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", True)
+    monkeypatch.setenv(ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "1")
+    monkeypatch.setattr(cluster, "resolve_ip_for_localhost", lambda host: "127.0.0.2")
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        cluster._require_listener(f"127.0.0.1:{listener.getsockname()[1]}")
+    assert not ray_constants.ENABLE_RAY_CLUSTER
