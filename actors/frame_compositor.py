@@ -29,7 +29,7 @@ from storage.errors import MediaError, NoRoomError, explain
 from storage.manifest import FacePartRow, write_faces_part
 from storage.probe import VideoProbe
 from storage.reader import ReadingLosses
-from storage.receipts import Receipt, Variant, WorkArea, commit_receipt
+from storage.receipts import Receipt, Variant, WorkArea, commit_receipt, standing_receipt
 from storage.segments import SegmentSummary, SegmentWriter
 from storage.shards import Shard
 from storage.store import Store
@@ -61,7 +61,6 @@ class FrameCompositor:
 
     def _rows(self, table: pa.Table) -> Iterator[pa.Table]:
         for work in from_table(table):
-            tell("FrameCompositor", "begins", work.shard.source, work.shard.range)
             yield pa.table({"receipt": [self._receipt(work).to_json()]}, schema=RECEIPT_SCHEMA)
 
     def _receipt(self, work: ShardWork) -> Receipt:
@@ -69,7 +68,8 @@ class FrameCompositor:
         if work.error:
             return Receipt(shard.source.key, shard.range, error=work.error)
         try:
-            return self.composite(work)
+            # Ray repeats a task whose worker died after the commit and before its answer.
+            return standing_receipt(self._area, shard, self._store) or self.composite(work)
         except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
             full = isinstance(error, NoRoomError)
             return Receipt(shard.source.key, shard.range, error=explain(error), no_room=full)
@@ -85,6 +85,7 @@ class FrameCompositor:
         """
         started = time.monotonic()
         shard = work.shard
+        tell("FrameCompositor", "begins", shard.source, shard.range)
         losses = ReadingLosses()
         summaries = self._commit_segments(work, losses)
         summary = summaries["restored"]

@@ -163,6 +163,14 @@ def commit_receipt(area: WorkArea, shard: Shard, receipt: Receipt, store: Store)
     return Receipt.from_json(store.read_bytes(url))
 
 
+def standing_receipt(area: WorkArea, shard: Shard, store: Store) -> Receipt | None:
+    """The receipt of a shard that is done; None while it is not."""
+    try:
+        return Receipt.from_json(store.read_bytes(area.receipt(shard)))
+    except FileNotFoundError:
+        return None
+
+
 def agreed_receipts(area: WorkArea, source: Source, receipts: Sequence[Receipt], store: Store) -> tuple[Receipt, ...]:
     """The receipts that a video is joined from: these, unless another run has begun to join it from others.
 
