@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from actors.box_settling import BoxSettler
 from actors.geometry import Box, Landmarks
 
 _STAGE_THRESHOLDS = (0.6, 0.7, 0.7)
@@ -56,6 +57,7 @@ class MtcnnDetector:
         self._settings = settings
         self._device = torch.device(device)
         self._networks = MTCNN(device=self._device)
+        self._settler = BoxSettler(self._networks.onet, self._device)
         self._detect_face = torch.inference_mode()(detect_face)
 
     def detect(self, frames_rgb: Sequence[np.ndarray]) -> list[list[FaceFound]]:
@@ -68,7 +70,7 @@ class MtcnnDetector:
             return []
         if min(frames_rgb[0].shape[:2]) <= max(self._settings.min_face, _NETWORK_INPUT):
             return [[] for _ in frames_rgb]
-        boxes, points = self._detect_face(
+        boxes, _ = self._detect_face(
             np.stack(frames_rgb),
             self._settings.min_face,
             self._networks.pnet,
@@ -78,15 +80,21 @@ class MtcnnDetector:
             _PYRAMID_FACTOR,
             self._device,
         )
-        return [self._faces(*found) for found in zip(boxes, points, strict=True)]
+        return [self._faces(frame_rgb, found) for frame_rgb, found in zip(frames_rgb, boxes, strict=True)]
 
-    def _faces(self, boxes: np.ndarray, points: np.ndarray) -> list[FaceFound]:
-        found = [
-            FaceFound(Box(*map(_rounded, box[:4])), float(box[4]), tuple((_rounded(x), _rounded(y)) for x, y in places))
-            for box, places in zip(boxes, points, strict=True)
-            if box[4] >= self._settings.score and box[2] - box[0] >= 1 and box[3] - box[1] >= 1
+    def _faces(self, frame_rgb: np.ndarray, found: np.ndarray) -> list[FaceFound]:
+        """The faces of a frame among MTCNN's boxes, (N, 5): four edges and the score."""
+        kept = [
+            box for box in found if box[4] >= self._settings.score and box[2] - box[0] >= 1 and box[3] - box[1] >= 1
         ]
-        return sorted(found, key=lambda face: face.box)
+        boxes, places = self._settler.settle(frame_rgb, [Box(*map(float, box[:4])) for box in kept])
+        faces = [
+            FaceFound(
+                Box(*map(_rounded, settled)), float(box[4]), tuple((_rounded(x), _rounded(y)) for x, y in landmarks)
+            )
+            for box, settled, landmarks in zip(kept, boxes, places, strict=True)
+        ]
+        return sorted(faces, key=lambda face: face.box)
 
 
 def _rounded(coordinate: float) -> float:

@@ -18,20 +18,17 @@ from scipy.optimize import linear_sum_assignment
 
 from actors.geometry import Box, Landmarks
 from actors.routing import MEMORY, WINDOW_RADIUS
+from actors.smoothing import REACH, smoothed
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
 
 MIN_IOU = 0.3
 """Two detections of neighbouring grid points are one face when their boxes overlap at least this much."""
 
-SMOOTHING_KERNEL = np.array([1.0, 4.0, 6.0, 4.0, 1.0]) / 16
-"""Binomial, symmetric about its middle: it removes jitter without delay (zero phase)."""
-
-_REACH = len(SMOOTHING_KERNEL) // 2
 _GAP = 2  # a link may step over one missed detection
 
-LEAD_IN_CELLS = MEMORY + WINDOW_RADIUS + _GAP
-LEAD_OUT_CELLS = 1 + max(_REACH, WINDOW_RADIUS) + _GAP
+LEAD_IN_CELLS = max(MEMORY + WINDOW_RADIUS, REACH) + _GAP
+LEAD_OUT_CELLS = 1 + max(WINDOW_RADIUS, REACH) + _GAP
 
 
 @dataclass(frozen=True)
@@ -180,29 +177,19 @@ def _blended(before: Landmarks, after: Landmarks, share: float) -> Landmarks:
 
 def smoothed_boxes(track: Track) -> list[Box]:
     """The track's boxes without the detector's jitter."""
-    smoothed = _smoothed(np.array([found.box for found in track.detections], dtype=np.float64))
-    return [Box(*map(float, box)) for box in smoothed]
+    boxes = np.array([found.box for found in track.detections], dtype=np.float64)
+    return [Box(*map(float, box)) for box in smoothed(boxes, _widths(track))]
 
 
 def smoothed_landmarks(track: Track) -> list[Landmarks]:
     """The track's landmarks without the detector's jitter."""
     places = np.array([found.landmarks for found in track.detections], dtype=np.float64)
-    smoothed = _smoothed(places.reshape(len(places), -1)).reshape(places.shape)
-    return [tuple((float(x), float(y)) for x, y in landmarks) for landmarks in smoothed]
+    steady = smoothed(places.reshape(len(places), -1), _widths(track)).reshape(places.shape)
+    return [tuple((float(x), float(y)) for x, y in landmarks) for landmarks in steady]
 
 
-def _smoothed(values: np.ndarray) -> np.ndarray:
-    """(N, K) float64 over N grid points, smoothed along them.
-
-    Symmetric windows that shrink towards the track's ends: what moves evenly is returned as it is, at the ends too, and
-    nothing lags.
-    """
-    smoothed = np.empty_like(values)
-    for k in range(len(values)):
-        radius = min(_REACH, k, len(values) - 1 - k)
-        weights = SMOOTHING_KERNEL[_REACH - radius : _REACH + radius + 1]
-        smoothed[k] = weights @ values[k - radius : k + radius + 1] / weights.sum()
-    return smoothed
+def _widths(track: Track) -> np.ndarray:
+    return np.array([found.box.width for found in track.detections], dtype=np.float64)
 
 
 @dataclass(frozen=True)

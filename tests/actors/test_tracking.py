@@ -19,11 +19,9 @@ from actors.tracking import (
     DetectedFrame,
     Detection,
     DetectionGrid,
-    Track,
     TrackTimeline,
     iou,
     link_tracks,
-    smoothed_boxes,
 )
 from storage.shards import PtsRange
 from tests.storage.test_shards import probe_of
@@ -76,21 +74,6 @@ def test_a_missed_detection_has_landmarks_between_its_neighbours() -> None:
     frames = [frame_of(0, (0, 0, 80, 90)), frame_of(STEP), frame_of(2 * STEP, (8, 4, 88, 94))]
     (track,) = link_tracks(frames)
     np.testing.assert_allclose(track.detections[1].landmarks, landmarks_in(Box(4, 2, 84, 92)))
-
-
-def test_jitter_becomes_less() -> None:
-    rng = np.random.default_rng(3)
-    boxes = [Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4))) for _ in range(40)]
-    smooth = smoothed_boxes(Track(0, tuple(detection(box) for box in boxes)))
-    assert np.std([box.x0 for box in smooth]) < 0.7 * np.std([box.x0 for box in boxes])
-
-
-def test_smoothing_treats_past_and_future_alike() -> None:
-    rng = np.random.default_rng(4)
-    detections = tuple(detection(Box(*(np.array([10, 10, 90, 100]) + rng.normal(0, 3, 4)))) for _ in range(9))
-    forward = smoothed_boxes(Track(0, detections))
-    backward = smoothed_boxes(Track(0, detections[::-1]))
-    assert np.allclose(forward, backward[::-1])
 
 
 def test_between_grid_points_boxes_lie_on_a_line() -> None:

@@ -1,0 +1,54 @@
+"""Boxes and landmarks without the detector's jitter: strong on what is still, and no lag where something moves.
+
+Each value is averaged with pairs of its neighbours, one before and one as long after. The middle of such a pair is
+where an even motion is at that moment, so a pair that is off its place, because the face turns round, speeds up or
+stops in between, does not count (a bilateral filter over time, Tomasi and Manduchi, 1998, on pairs, not on samples).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+REACH = 4
+"""Grid points on each side that a value is averaged with at most."""
+
+TOLERANCE = 0.006
+"""Share of a face's width by which a pair may be off and still count: what jitter of the detector is left."""
+
+_AGREEMENT = 0.25
+"""A value is an outlier when its two nearest pairs differ by less than this share of what it is off them."""
+
+
+def smoothed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Values along a track, smoothed.
+
+    What moves evenly is returned as it is. The window shrinks towards the track's ends and stays symmetric.
+
+    Args:
+        values: (N, K) float64 over N grid points, pixels.
+        widths: (N,) of the face there, pixels.
+
+    Returns:
+        (N, K) float64; row k follows from the rows at most `REACH` away.
+    """
+    at = np.arange(len(values))
+    room = np.minimum(at, len(values) - 1 - at)
+    pairs = np.arange(REACH + 1)[:, None]  # row j of what follows: of the pairs j before and j after
+    past, future = values[np.clip(at - pairs, 0, None)], values[np.clip(at + pairs, None, len(values) - 1)]
+    middles = (past + future) / 2
+    place = np.where((room >= 2)[:, None], _place(middles, np.abs(future - past)), values)
+    weights = np.exp(-(((middles - place) / (TOLERANCE * widths)[:, None]) ** 2) / 2)
+    weights = np.where((pairs <= room)[:, :, None], weights, 0)
+    weights[1:] = 2 * np.minimum.accumulate(weights[1:], axis=0)  # beyond a turn, nothing counts again
+    total = weights.sum(axis=0)
+    return np.where(total > 0, (weights * middles).sum(axis=0) / np.where(total > 0, total, 1), place)
+
+
+def _place(middles: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """(N, K): the values themselves, or where both of their nearest pairs see them when they are outliers.
+
+    A jump looks like one but for how far the neighbours on either side are `apart`.
+    """
+    own, near, far = middles[:3]
+    off = np.abs(own - near)
+    return np.where((np.abs(near - far) < _AGREEMENT * off) & (off > apart[1]), near, own)

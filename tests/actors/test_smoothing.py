@@ -1,0 +1,77 @@
+"""Smoothing over time: what is still becomes stiller, what moves stays where it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.smoothing import REACH, TOLERANCE, smoothed
+
+BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
+WIDTH = 100.0
+
+
+def along(values: np.ndarray) -> np.ndarray:
+    """(N,) values of a face 100 px wide, smoothed."""
+    return smoothed(values[:, None], np.full(len(values), WIDTH))[:, 0]
+
+
+@BOUNDED
+@given(st.integers(1, 20), st.floats(-500, 500), st.floats(-40, 40))
+def test_even_motion_is_returned_as_it_is(count: int, start: float, speed: float) -> None:
+    path = start + speed * np.arange(count)
+    np.testing.assert_allclose(along(path), path, atol=1e-9)
+
+
+def test_jitter_of_a_still_face_becomes_less_than_half() -> None:
+    jitter = np.random.default_rng(3).normal(0, TOLERANCE * WIDTH / 3, 300)
+    assert np.std(along(jitter)[REACH:-REACH]) < 0.45 * np.std(jitter)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        np.minimum(np.arange(30) * 12.0, 180),  # stops
+        np.abs(np.arange(30) * 12.0 - 180),  # turns round
+        np.arange(30) ** 2 * 2.0,  # accelerates
+        40 * np.sin(np.arange(30)),  # swings, six grid points a period
+        np.repeat([0.0, 60.0], 15),  # jumps
+    ],
+    ids=["stops", "turns round", "accelerates", "swings", "jumps"],
+)
+def test_what_moves_unevenly_stays_in_its_place(path: np.ndarray) -> None:
+    assert np.abs(along(path) - path).max() < 2 * TOLERANCE * WIDTH
+
+
+def test_nothing_overshoots() -> None:
+    path = np.repeat([0.0, 60.0], 15) + np.random.default_rng(5).uniform(-0.2, 0.2, 30)
+    found = along(path)
+    assert found.min() >= path.min()
+    assert found.max() <= path.max()
+
+
+@pytest.mark.parametrize("speed", [0.0, 5.0])
+def test_a_single_detection_that_is_off_is_put_back(speed: float) -> None:
+    path = speed * np.arange(15)
+    off = path.copy()
+    off[7] += 20
+    np.testing.assert_allclose(along(off), path, atol=TOLERANCE * WIDTH)
+
+
+@BOUNDED
+@given(st.integers(1, 30), st.integers(0, 2**32 - 1))
+def test_past_and_future_count_alike(count: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 2, count).cumsum()
+    np.testing.assert_allclose(along(values), along(values[::-1])[::-1], atol=1e-9)
+
+
+@BOUNDED
+@given(st.integers(0, 29), st.integers(0, 2**32 - 1))
+def test_a_value_follows_from_its_neighbourhood_alone(at: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 2, 30).cumsum()
+    first, last = max(0, at - 2 * REACH), at + 2 * REACH + 1
+    near = along(values[first:last])[at - first]
+    if first == 0 or at - first >= REACH:
+        assert near == along(values)[at]
