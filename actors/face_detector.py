@@ -16,6 +16,7 @@ from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
+from actors.scene_cuts import SceneCuts
 from actors.tracking import (
     LEAD_IN_CELLS,
     LEAD_OUT_CELLS,
@@ -75,18 +76,19 @@ class FaceDetector:
 
     def detect(self, shard: Shard) -> Iterator[ShardWork]:
         """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
-        frames = self._search(shard)
-        timelines = [TrackTimeline.of(track, frames) for track in link_tracks(frames)]
+        frames, cuts = self._search(shard)
+        timelines = [TrackTimeline.of(track, frames, cuts) for track in link_tracks(frames, cuts)]
         routes = [self._route(timeline) for timeline in timelines]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
         yield from self._cut_out(shard, timelines, routes, searched)
 
-    def _search(self, shard: Shard) -> list[DetectedFrame]:
-        """Detections at every grid point of the shard's window; a cell without a frame has no faces."""
+    def _search(self, shard: Shard) -> tuple[list[DetectedFrame], SceneCuts]:
+        """Detections at every grid point of the shard's window, and its cuts; a cell without a frame has no faces."""
         grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
         turns = shard.probe.rotation // 90
         searched: dict[int, DetectedFrame] = {}
-        for chosen in _batches(self._grid_frames(shard, grid)):
+        cuts = SceneCuts((shard.probe.width, shard.probe.height), grid.cut_reach)
+        for chosen in _batches(self._grid_frames(shard, grid, cuts)):
             upright = [np.ascontiguousarray(np.rot90(frame_rgb, turns)) for _, frame_rgb in chosen]
             for (pts, frame_rgb), faces in zip(chosen, self._detector.detect(upright), strict=True):
                 height, width = np.rot90(frame_rgb, turns).shape[:2]
@@ -106,21 +108,26 @@ class FaceDetector:
                     ),
                 )
         if not searched:
-            return []
+            return [], cuts
         end = grid.window(shard.range).end
         last = max(searched) if end is None else grid.cell(end - 1)
-        return [
+        frames = [
             searched.get(cell) or DetectedFrame(grid.start_of(cell), (), searched=False)
             for cell in _cells_near(searched, last)
         ]
+        return frames, cuts
 
-    def _grid_frames(self, shard: Shard, grid: DetectionGrid) -> Iterator[tuple[int, np.ndarray]]:
-        """(pts, RGB) of the first frame of every cell of the shard's window; of two fields, the first."""
+    def _grid_frames(self, shard: Shard, grid: DetectionGrid, cuts: SceneCuts) -> Iterator[tuple[int, np.ndarray]]:
+        """(pts, RGB) of the first frame of every cell of the shard's window; of two fields, the first.
+
+        Every frame of the window is added to `cuts`.
+        """
         last_cell: int | None = None
         window = grid.window(shard.range)
         field_order = output_picture(shard.probe, self._size).field_order
         for frame in read_pictures(shard, self._store, self._size, wanted=window, threads=self._threads):
             assert frame.pts is not None
+            cuts.add(frame)
             cell = grid.cell(frame.pts)
             if cell != last_cell:
                 last_cell = cell

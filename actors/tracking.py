@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 
 from actors.geometry import Box, Landmarks
 from actors.routing import MEMORY, WINDOW_RADIUS
+from actors.scene_cuts import NEIGHBOURS, SceneCuts
 from actors.smoothing import REACH, smoothed
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
@@ -27,8 +28,9 @@ MIN_IOU = 0.3
 
 _GAP = 2  # a link may step over one missed detection
 
-LEAD_IN_CELLS = max(MEMORY + WINDOW_RADIUS, REACH) + _GAP
-LEAD_OUT_CELLS = 1 + max(WINDOW_RADIUS, REACH) + _GAP
+LEAD_IN_CELLS = max(MEMORY + WINDOW_RADIUS, REACH) + _GAP - 1
+LEAD_OUT_CELLS = 1 + max(WINDOW_RADIUS, REACH) + _GAP - 1
+"""Cells of which the detections count; about them lie those whose frames count for cuts, `DetectionGrid.cut_cells`."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,14 @@ class DetectionGrid:
     """Half a nominal frame before the video's first pts, so that rounded timestamps do not straddle a grid point."""
     step: Fraction
     """Ticks from one grid point to the next."""
+    frame: Fraction
+    """Ticks of a nominal frame."""
 
     @classmethod
     def of(cls, probe: VideoProbe, detect_every: int) -> DetectionGrid:
         """A grid of one detection in every `detect_every` nominal frames."""
-        return cls(probe.first_pts - probe.frame_ticks / 2, max(Fraction(1), probe.frame_ticks * detect_every))
+        step = max(Fraction(1), probe.frame_ticks * detect_every)
+        return cls(probe.first_pts - probe.frame_ticks / 2, step, probe.frame_ticks)
 
     def cell(self, pts: int) -> int:
         """Index of the cell that holds `pts`."""
@@ -55,9 +60,22 @@ class DetectionGrid:
 
     def window(self, wanted: PtsRange) -> PtsRange:
         """The frames that must be looked at to say where faces are in `wanted`: whole cells on both sides."""
-        start = None if wanted.start is None else self.start_of(self.cell(wanted.start) - LEAD_IN_CELLS)
-        end = None if wanted.end is None else self.start_of(self.cell(wanted.end - 1) + LEAD_OUT_CELLS + 1)
+        start = end = None
+        if wanted.start is not None:
+            start = self.start_of(self.cell(wanted.start) - LEAD_IN_CELLS - self.cut_cells)
+        if wanted.end is not None:
+            end = self.start_of(self.cell(wanted.end - 1) + LEAD_OUT_CELLS + self.cut_cells + 1)
         return PtsRange(start, end)
+
+    @property
+    def cut_reach(self) -> Fraction:
+        """Ticks on either side of a frame in which it shows whether a scene begins with it."""
+        return max(self.step, NEIGHBOURS * self.frame)
+
+    @property
+    def cut_cells(self) -> int:
+        """The same in cells."""
+        return math.ceil(self.cut_reach / self.step)
 
 
 @dataclass(frozen=True)
@@ -93,13 +111,13 @@ class Track:
     detections: tuple[Detection, ...]
 
 
-def link_tracks(frames: Sequence[DetectedFrame]) -> list[Track]:
+def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> list[Track]:
     """Chain detections into tracks, ordered by first grid point and then by position in that frame.
 
     Neighbouring grid points are matched by the assignment that maximises the total overlap; what stays unmatched on
-    both sides of one grid point is then matched across it.
+    both sides of one grid point is then matched across it. Nothing is matched across a cut.
     """
-    following = _links(frames)
+    following = _links(frames, cuts)
     has_past = {(at, index) for at, index in following.values()}
     return [
         _chain(frames, following, at, index)
@@ -109,29 +127,34 @@ def link_tracks(frames: Sequence[DetectedFrame]) -> list[Track]:
     ]
 
 
-def _links(frames: Sequence[DetectedFrame]) -> dict[tuple[int, int], tuple[int, int]]:
+def _links(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> dict[tuple[int, int], tuple[int, int]]:
     """(grid point, index) of each linked detection -> the same of its successor."""
     links: dict[tuple[int, int], tuple[int, int]] = {}
     for at in range(len(frames) - 1):
         everyone = range(len(frames[at].faces)), range(len(frames[at + 1].faces))
-        for here, there in _match(frames[at], frames[at + 1], *everyone):
+        for here, there in _match(frames[at], frames[at + 1], *everyone, cuts):
             links[at, here] = (at + 1, there)
     taken = set(links.values())
     direct = set(links)
     for at in range(len(frames) - _GAP):
         ended = [i for i in range(len(frames[at].faces)) if (at, i) not in direct]
         begun = [i for i in range(len(frames[at + _GAP].faces)) if (at + _GAP, i) not in taken]
-        for here, there in _match(frames[at], frames[at + _GAP], ended, begun):
+        for here, there in _match(frames[at], frames[at + _GAP], ended, begun, cuts):
             links[at, here] = (at + _GAP, there)
     return links
 
 
 def _match(
-    before: DetectedFrame, after: DetectedFrame, rows: Sequence[int], columns: Sequence[int]
+    before: DetectedFrame, after: DetectedFrame, rows: Sequence[int], columns: Sequence[int], cuts: SceneCuts
 ) -> list[tuple[int, int]]:
     if not rows or not columns:
         return []
-    overlap = np.array([[iou(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
+
+    def shared(here: Box, there: Box) -> float:
+        overlap = iou(here, there)
+        return 0.0 if overlap >= MIN_IOU and cuts.between(here, there, before.pts, after.pts) else overlap
+
+    overlap = np.array([[shared(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
     # An impossible pair is worth nothing, so that it never costs a possible one its partner.
     chosen = linear_sum_assignment(np.where(overlap >= MIN_IOU, overlap, 0.0), maximize=True)
     pairs = [(int(i), int(j)) for i, j in zip(*chosen, strict=True)]
@@ -192,6 +215,22 @@ def _widths(track: Track) -> np.ndarray:
     return np.array([found.box.width for found in track.detections], dtype=np.float64)
 
 
+def _appears(before: DetectedFrame, first: int, box: Box, cuts: SceneCuts) -> int:
+    """pts from which a face is there that is found at `first`, and not at the grid point before."""
+    if not before.searched:
+        return first
+    begun = list(cuts.within(box, box, before.pts, first))
+    return begun[-1] if begun else (before.pts + first + 1) // 2
+
+
+def _goes(last: int, after: DetectedFrame, box: Box, cuts: SceneCuts) -> int:
+    """pts from which a face is gone that is found at `last`, and not at the grid point after."""
+    begun = next(cuts.within(box, box, last, after.pts), None)
+    if begun is not None:
+        return begun
+    return (last + after.pts + 1) // 2 if after.searched else after.pts
+
+
 @dataclass(frozen=True)
 class TrackTimeline:
     """A track's smoothed boxes and landmarks on the grid, ready to be asked for any frame."""
@@ -207,20 +246,20 @@ class TrackTimeline:
     """pts from which it is gone; None: it stays to the end."""
 
     @classmethod
-    def of(cls, track: Track, frames: Sequence[DetectedFrame]) -> TrackTimeline:
+    def of(cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts) -> TrackTimeline:
         """A track is there from half-way after the last grid point without it to half-way before the next such.
 
-        Where a gap in the video, not a search without it, bounds the track, it is there up to the gap.
+        Where a cut bounds the track, it is there up to the cut; where a gap in the video, not a search without it,
+        does, up to the gap.
         """
         last = track.first + len(track.detections) - 1
         pts = tuple(frames[at].pts for at in range(track.first, last + 1))
         starts = ends = None
         if track.first > 0:
             before = frames[track.first - 1]
-            starts = (before.pts + pts[0] + 1) // 2 if before.searched else pts[0]
+            starts = _appears(before, pts[0], track.detections[0].box, cuts)
         if last < len(frames) - 1:
-            after = frames[last + 1]
-            ends = (pts[-1] + after.pts + 1) // 2 if after.searched else after.pts
+            ends = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
         return cls(track, pts, tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track)), starts, ends)
 
     def position(self, pts: int) -> int | None:

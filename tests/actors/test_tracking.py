@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from actors.face_detector import _cells_near
 from actors.geometry import Box, Landmarks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
+from actors.scene_cuts import SceneCuts
 from actors.tracking import (
     LEAD_IN_CELLS,
     LEAD_OUT_CELLS,
@@ -29,6 +32,8 @@ from tests.storage.test_shards import probe_of
 BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
 STEP = 5
 BOUNDS = RoutingBounds()
+GRID = DetectionGrid(Fraction(-1, 2), Fraction(STEP), Fraction(1))
+NO_CUTS = SceneCuts((320, 240), GRID.cut_reach)
 
 
 def landmarks_in(box: Box) -> Landmarks:
@@ -51,8 +56,8 @@ def moving(count: int, speed: float = 3.0) -> list[DetectedFrame]:
     return [frame_of(STEP * k, (speed * k, 10, speed * k + 80, 100)) for k in range(count)]
 
 
-def timelines(frames: list[DetectedFrame]) -> list[TrackTimeline]:
-    return [TrackTimeline.of(track, frames) for track in link_tracks(frames)]
+def timelines(frames: list[DetectedFrame], cuts: SceneCuts = NO_CUTS) -> list[TrackTimeline]:
+    return [TrackTimeline.of(track, frames, cuts) for track in link_tracks(frames, cuts)]
 
 
 @BOUNDED
@@ -72,7 +77,7 @@ def test_landmarks_stay_where_they_are_in_a_box_that_moves(count: int, speed: fl
 
 def test_a_missed_detection_has_landmarks_between_its_neighbours() -> None:
     frames = [frame_of(0, (0, 0, 80, 90)), frame_of(STEP), frame_of(2 * STEP, (8, 4, 88, 94))]
-    (track,) = link_tracks(frames)
+    (track,) = link_tracks(frames, NO_CUTS)
     np.testing.assert_allclose(track.detections[1].landmarks, landmarks_in(Box(4, 2, 84, 92)))
 
 
@@ -94,12 +99,12 @@ def test_one_missed_detection_is_bridged() -> None:
 def test_two_missed_detections_end_a_track() -> None:
     frames = moving(8)
     frames[3], frames[4] = DetectedFrame(15, ()), DetectedFrame(20, ())
-    assert [(track.first, len(track.detections)) for track in link_tracks(frames)] == [(0, 3), (5, 3)]
+    assert [(track.first, len(track.detections)) for track in link_tracks(frames, NO_CUTS)] == [(0, 3), (5, 3)]
 
 
 def test_faces_that_stand_apart_stay_apart() -> None:
     frames = [frame_of(STEP * k, (2 * k, 0, 2 * k + 50, 50), (200 - 2 * k, 0, 250 - 2 * k, 50)) for k in range(9)]
-    found = link_tracks(frames)
+    found = link_tracks(frames, NO_CUTS)
     assert [len(track.detections) for track in found] == [9, 9]
     assert all(iou(a.box, b.box) > 0.8 for track in found for a, b in pairwise(track.detections))
 
@@ -137,7 +142,7 @@ def test_anchors_name_the_last_real_detection() -> None:
     st.integers(-(10**6), 2**33), st.integers(1, 30), st.sampled_from([Fraction(1), Fraction(3003), Fraction(1001, 3)])
 )
 def test_every_pts_lies_in_the_cell_it_is_counted_to(pts: int, every: int, ticks: Fraction) -> None:
-    grid = DetectionGrid(Fraction(7, 2), every * ticks)
+    grid = DetectionGrid(Fraction(7, 2), every * ticks, ticks)
     cell = grid.cell(pts)
     assert grid.start_of(cell) <= pts < grid.start_of(cell + 1)
 
@@ -176,10 +181,32 @@ def scenes(draw: st.DrawFn) -> list[DetectedFrame]:
     return frames
 
 
-def said_about(frames: list[DetectedFrame], owned: PtsRange) -> dict[int, list[tuple[Box, Tier, Decision]]]:
+@st.composite
+def cuts_of(draw: st.DrawFn) -> Callable[[PtsRange], SceneCuts]:
+    """What a window of a video of up to 36 grid points shows of up to six cuts; a third of the picture may go on."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    begin = sorted(draw(st.sets(st.integers(1, 36 * STEP), max_size=6)))
+    scenes = rng.integers(0, 255, (len(begin) + 1, 24, 32), np.uint8)
+    if draw(st.booleans()):
+        scenes[:, :, :10] = scenes[0, :, :10]
+    lumas = [scenes[bisect_right(begin, pts)] + rng.integers(0, 3, (24, 32), np.uint8) for pts in range(37 * STEP)]
+
+    def seen(window: PtsRange) -> SceneCuts:
+        cuts = SceneCuts((320, 240), GRID.cut_reach)
+        for pts, luma in enumerate(lumas):
+            if pts in window:
+                cuts.add_luma(pts, luma)
+        return cuts
+
+    return seen
+
+
+def said_about(
+    frames: list[DetectedFrame], cuts: SceneCuts, owned: PtsRange
+) -> dict[int, list[tuple[Box, Tier, Decision]]]:
     """Box, tier and decision of every face in every owned frame."""
     told: dict[int, list[tuple[Box, Tier, Decision]]] = {}
-    for timeline in timelines(frames):
+    for timeline in timelines(frames, cuts):
         found = timeline.track.detections
         routes = route_track([each.box.width for each in found], [each.sharpness for each in found], BOUNDS)
         for pts in range(owned.start or 0, owned.end or 0):
@@ -188,17 +215,54 @@ def said_about(frames: list[DetectedFrame], owned: PtsRange) -> dict[int, list[t
     return {pts: sorted(faces) for pts, faces in told.items()}
 
 
-@settings(max_examples=80, deadline=None, derandomize=True)
-@given(scenes(), st.integers(1, 3 * STEP))
-def test_shards_that_see_their_windows_say_what_the_whole_video_says(frames: list[DetectedFrame], length: int) -> None:
-    grid = DetectionGrid(Fraction(-1, 2), Fraction(STEP))
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(scenes(), cuts_of(), st.integers(4, 3 * STEP))
+def test_shards_that_see_their_windows_say_what_the_whole_video_says(
+    frames: list[DetectedFrame], cuts: Callable[[PtsRange], SceneCuts], length: int
+) -> None:
     last = STEP * len(frames)
-    whole = said_about(frames, PtsRange(0, last))
+    whole = said_about(frames, cuts(PtsRange(None, None)), PtsRange(0, last))
     for start in range(0, last, length):
         owned = PtsRange(start, min(last, start + length))
-        window = grid.window(owned)
-        told = said_about([frame for frame in frames if frame.pts in window], owned)
+        window = GRID.window(owned)
+        told = said_about([frame for frame in frames if frame.pts in window], cuts(window), owned)
         assert told == {pts: faces for pts, faces in whole.items() if pts in owned}
+
+
+def cut_at(*begin: int) -> SceneCuts:
+    """A video of 60 frames whose whole picture changes with these."""
+    scenes = np.random.default_rng(7).integers(0, 255, (len(begin) + 1, 24, 32), np.uint8)
+    cuts = SceneCuts((320, 240), GRID.cut_reach)
+    for pts in range(60):
+        cuts.add_luma(pts, scenes[bisect_right(begin, pts)])
+    return cuts
+
+
+def test_a_cut_ends_a_track_at_its_very_frame() -> None:
+    for begin in range(11, 16):
+        one, other = timelines(moving(6, 0), cut_at(begin))
+        assert [pts for pts in range(30) if one.position(pts) is not None] == list(range(begin))
+        assert [pts for pts in range(30) if other.position(pts) is not None] == list(range(begin, 30))
+
+
+def test_a_cut_is_smoothed_over_on_neither_side() -> None:
+    frames = [*moving(3, 0), *(frame_of(STEP * k, (30, 10, 110, 100)) for k in range(3, 6))]
+    one, other = timelines(frames, cut_at(13))
+    assert {one.box_at(pts) for pts in range(13)} == {(0, 10, 80, 100)}
+    assert {other.box_at(pts) for pts in range(13, 30)} == {(30, 10, 110, 100)}
+
+
+def test_no_missed_detection_is_filled_in_across_a_cut() -> None:
+    frames = moving(6, 0)
+    frames[3] = DetectedFrame(frames[3].pts, ())
+    one, other = timelines(frames, cut_at(17))
+    assert (one.ends, other.starts) == (13, 17)  # the search without the face is before the cut
+    assert [len(each.track.detections) for each in (one, other)] == [3, 2]
+
+
+def test_between_two_cuts_nothing_is_known() -> None:
+    one, other = timelines(moving(6, 0), cut_at(11, 14))
+    assert (one.ends, other.starts) == (11, 14)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)
@@ -206,9 +270,8 @@ def test_shards_that_see_their_windows_say_what_the_whole_video_says(frames: lis
 def test_both_shards_at_a_cut_name_the_same_anchors(frames: list[DetectedFrame], data: st.DataObject) -> None:
     """Every track that both sides show is anchored alike; nothing else is."""
     cut = data.draw(st.integers(1, STEP * len(frames)))
-    grid = DetectionGrid(Fraction(-1, 2), Fraction(STEP))
-    before = [frame for frame in frames if frame.pts in grid.window(PtsRange(None, cut))]
-    after = [frame for frame in frames if frame.pts in grid.window(PtsRange(cut, None))]
+    before = [frame for frame in frames if frame.pts in GRID.window(PtsRange(None, cut))]
+    after = [frame for frame in frames if frame.pts in GRID.window(PtsRange(cut, None))]
 
     def anchors(seen: list[DetectedFrame], pts: int) -> list[str]:
         return sorted(each.anchor_before(cut) for each in timelines(seen) if each.position(pts) is not None)
