@@ -101,6 +101,7 @@ def blend_patch(
     box: Box,
     chroma_step: tuple[int, int],
     *,
+    strength: float = 1.0,
     bits: int = 8,
 ) -> None:
     """Clone a patch into a frame's planes, in place.
@@ -111,11 +112,12 @@ def blend_patch(
         rect: the patch's rectangle in luma pixels, its corner on a chroma sample.
         box: the face's box in luma pixels.
         chroma_step: luma pixels per chroma sample, (across, down).
+        strength: share of the patch where the mask is 1, 0 to 1.
         bits: a sample's.
     """
     for number, (plane, patch) in enumerate(zip(planes, patch_planes, strict=True)):
         across, down = (1, 1) if number == 0 else chroma_step
         rows = slice(rect.y0 // down, -(-rect.y1 // down))
         columns = slice(rect.x0 // across, -(-rect.x1 // across))
-        mask = face_mask(rect, box, (across, down))
+        mask = np.float32(strength) * face_mask(rect, box, (across, down))
         plane[rows, columns] = seamless_clone(plane[rows, columns], patch, mask, bits=bits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,14 +13,14 @@ import pyarrow as pa
 from actors.colour import frame_to_rgb
 from actors.deadline import PART_SECONDS, each_within
 from actors.detection import DetectionSettings, MtcnnDetector
+from actors.fading import Stretch, stretches
 from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
 from actors.tracking import (
-    LEAD_IN_CELLS,
-    LEAD_OUT_CELLS,
+    FARTHEST_LINK,
     DetectedFrame,
     Detection,
     DetectionGrid,
@@ -37,6 +38,14 @@ from storage.store import Store
 
 _FRAMES_PER_BATCH = 4
 """Frames that go through MTCNN together: its networks are small, so a few frames fill them."""
+
+
+class _RoutedTrack(NamedTuple):
+    """A track with what was decided at each of its grid points."""
+
+    timeline: TrackTimeline
+    route: list[tuple[Tier, Decision]]
+    stretches: list[Stretch]
 
 
 class FaceDetector:
@@ -77,10 +86,9 @@ class FaceDetector:
     def detect(self, shard: Shard) -> Iterator[ShardWork]:
         """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
         frames, cuts = self._search(shard)
-        timelines = [TrackTimeline.of(track, frames, cuts) for track in link_tracks(frames, cuts)]
-        routes = [self._route(timeline) for timeline in timelines]
+        tracks = [self._routed(TrackTimeline.of(track, frames, cuts)) for track in link_tracks(frames, cuts)]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
-        yield from self._cut_out(shard, timelines, routes, searched)
+        yield from self._cut_out(shard, tracks, searched)
 
     def _search(self, shard: Shard) -> tuple[list[DetectedFrame], SceneCuts]:
         """Detections at every grid point of the shard's window, and its cuts; a cell without a frame has no faces."""
@@ -133,21 +141,18 @@ class FaceDetector:
                 last_cell = cell
                 yield frame.pts, frame_to_rgb(moments_of(frame, field_order)[0], shard.probe)
 
-    def _route(self, timeline: TrackTimeline) -> list[tuple[Tier, Decision]]:
+    def _routed(self, timeline: TrackTimeline) -> _RoutedTrack:
         detections = timeline.track.detections
         widths = [found.box.width for found in detections]
-        return route_track(widths, [found.sharpness for found in detections], self._bounds)
+        route = route_track(widths, [found.sharpness for found in detections], self._bounds)
+        return _RoutedTrack(timeline, route, stretches(timeline, [decision for _, decision in route]))
 
-    def _cut_out(
-        self,
-        shard: Shard,
-        timelines: list[TrackTimeline],
-        routes: list[list[tuple[Tier, Decision]]],
-        searched: frozenset[int],
-    ) -> Iterator[ShardWork]:
+    def _cut_out(self, shard: Shard, tracks: list[_RoutedTrack], searched: frozenset[int]) -> Iterator[ShardWork]:
         """Read the shard's own frames and cut crops, closing a part whenever its patches would be too many bytes."""
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
+        fade = DetectionGrid.of(shard.probe, self._settings.detect_every).fade
+        timelines = [track.timeline for track in tracks]
         part = _Part(shard)
         for frame in read_pictures(shard, self._store, self._size, threads=self._threads):
             assert frame.pts is not None
@@ -164,24 +169,22 @@ class FaceDetector:
                 continue
             moments_rgb = [frame_to_rgb(moment, shard.probe) for moment in moments_of(frame, picture.field_order)]
             for number, at in present:
-                face = self._face(
-                    frame.pts, number, timelines[number], at, routes[number][at], moments_rgb[0], placement
-                )
-                face = replace(face, observed=frame.pts in searched)
-                part.add(face, moments_rgb, placement, wanted=face.decision in self._experts)
+                face = self._face(frame.pts, number, tracks[number], at, moments_rgb[0], placement)
+                strength = tracks[number].stretches[at].strength(frame.pts, fade)
+                face = replace(face, observed=frame.pts in searched, strength=strength)
+                part.add(face, moments_rgb, placement, wanted=face.decision in self._experts and strength > 0)
         yield part.close(timelines, end=shard.range.end)
 
     def _face(
         self,
         pts: int,
         number: int,
-        timeline: TrackTimeline,
+        track: _RoutedTrack,
         at: int,
-        route: tuple[Tier, Decision],
         frame_rgb: np.ndarray,
         placement: Placement,
     ) -> FaceInFrame:
-        tier, decision = route
+        timeline, (tier, decision) = track.timeline, track.route[at]
         box = timeline.box_at(pts)
         return FaceInFrame(
             pts=pts,
@@ -222,7 +225,7 @@ def _cells_near(searched: Iterable[int], last: int) -> list[int]:
     near: set[int] = set()
     first = min(searched)
     for cell in searched:
-        near.update(range(max(first, cell - LEAD_IN_CELLS), min(last, cell + LEAD_OUT_CELLS) + 1))
+        near.update(range(max(first, cell - FARTHEST_LINK), min(last, cell + FARTHEST_LINK) + 1))
     return sorted(near)
 
 

@@ -198,7 +198,9 @@ class FrameCompositor:
             patch_planes = rgb_to_planes(work.crops[face.crop_indices[moment]], probe, picture)
             rect = placement.result_rect(face.crop)
             box = placement.crop_to_result_box(face.box)
-            blend_patch(planes, patch_planes, rect, box, placement.chroma_step, bits=picture.bits)
+            blend_patch(
+                planes, patch_planes, rect, box, placement.chroma_step, strength=face.strength, bits=picture.bits
+            )
 
 
 def _whole(frame: VideoFrame, moments: Sequence[VideoFrame], probe: VideoProbe, picture: OutputPicture) -> VideoFrame:
@@ -229,7 +231,7 @@ def _face_row(face: FaceInFrame, shard: Shard, placement: Placement) -> FacePart
         "tier": face.tier.value,
         "decision": face.decision.value,
         "expert": face.decision.value if restored else None,
-        "strength": 1.0 if restored else 0.0,
+        "strength": face.strength if restored else 0.0,
         "identity": None,
         "reason": face.reason,
         "altered_x0": altered.x0 if altered else None,

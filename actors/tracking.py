@@ -26,11 +26,15 @@ from storage.shards import PtsRange
 MIN_IOU = 0.3
 """Two detections of neighbouring grid points are one face when their boxes overlap at least this much."""
 
-_GAP = 2  # a link may step over one missed detection
+FARTHEST_LINK = 2
+"""Grid points from a detection to the next of its track: a link may step over one missed detection."""
 
-LEAD_IN_CELLS = max(MEMORY + WINDOW_RADIUS, REACH) + _GAP - 1
-LEAD_OUT_CELLS = 1 + max(WINDOW_RADIUS, REACH) + _GAP - 1
-"""Cells of which the detections count; about them lie those whose frames count for cuts, `DetectionGrid.cut_cells`."""
+FADE_SECONDS = Fraction(1, 5)
+"""Time in which a restored face comes and goes, of the video's own: no pop, and little of a face's time."""
+
+_LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
+_LEAD_OUT = FARTHEST_LINK
+"""Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +47,14 @@ class DetectionGrid:
     """Ticks from one grid point to the next."""
     frame: Fraction
     """Ticks of a nominal frame."""
+    fade: Fraction
+    """Ticks in which a restored face comes and goes."""
 
     @classmethod
     def of(cls, probe: VideoProbe, detect_every: int) -> DetectionGrid:
         """A grid of one detection in every `detect_every` nominal frames."""
         step = max(Fraction(1), probe.frame_ticks * detect_every)
-        return cls(probe.first_pts - probe.frame_ticks / 2, step, probe.frame_ticks)
+        return cls(probe.first_pts - probe.frame_ticks / 2, step, probe.frame_ticks, FADE_SECONDS / probe.time_base)
 
     def cell(self, pts: int) -> int:
         """Index of the cell that holds `pts`."""
@@ -62,20 +68,28 @@ class DetectionGrid:
         """The frames that must be looked at to say where faces are in `wanted`: whole cells on both sides."""
         start = end = None
         if wanted.start is not None:
-            start = self.start_of(self.cell(wanted.start) - LEAD_IN_CELLS - self.cut_cells)
+            start = self.start_of(self.cell(wanted.start) - self.lead_in_cells)
         if wanted.end is not None:
-            end = self.start_of(self.cell(wanted.end - 1) + LEAD_OUT_CELLS + self.cut_cells + 1)
+            end = self.start_of(self.cell(wanted.end - 1) + self.lead_out_cells + 1)
         return PtsRange(start, end)
+
+    @property
+    def lead_in_cells(self) -> int:
+        """Cells before a shard that count for what is said in it."""
+        return max(self._cells(self.fade) + _LEAD_IN, REACH + FARTHEST_LINK - 1) + self._cells(self.cut_reach)
+
+    @property
+    def lead_out_cells(self) -> int:
+        """Cells after a shard, likewise."""
+        return max(self._cells(self.fade) + WINDOW_RADIUS, REACH) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property
     def cut_reach(self) -> Fraction:
         """Ticks on either side of a frame in which it shows whether a scene begins with it."""
         return max(self.step, NEIGHBOURS * self.frame)
 
-    @property
-    def cut_cells(self) -> int:
-        """The same in cells."""
-        return math.ceil(self.cut_reach / self.step)
+    def _cells(self, ticks: Fraction) -> int:
+        return math.ceil(ticks / self.step)
 
 
 @dataclass(frozen=True)
@@ -136,11 +150,11 @@ def _links(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> dict[tuple[int, 
             links[at, here] = (at + 1, there)
     taken = set(links.values())
     direct = set(links)
-    for at in range(len(frames) - _GAP):
+    for at in range(len(frames) - FARTHEST_LINK):
         ended = [i for i in range(len(frames[at].faces)) if (at, i) not in direct]
-        begun = [i for i in range(len(frames[at + _GAP].faces)) if (at + _GAP, i) not in taken]
-        for here, there in _match(frames[at], frames[at + _GAP], ended, begun, cuts):
-            links[at, here] = (at + _GAP, there)
+        begun = [i for i in range(len(frames[at + FARTHEST_LINK].faces)) if (at + FARTHEST_LINK, i) not in taken]
+        for here, there in _match(frames[at], frames[at + FARTHEST_LINK], ended, begun, cuts):
+            links[at, here] = (at + FARTHEST_LINK, there)
     return links
 
 
@@ -215,20 +229,20 @@ def _widths(track: Track) -> np.ndarray:
     return np.array([found.box.width for found in track.detections], dtype=np.float64)
 
 
-def _appears(before: DetectedFrame, first: int, box: Box, cuts: SceneCuts) -> int:
-    """pts from which a face is there that is found at `first`, and not at the grid point before."""
+def _appears(before: DetectedFrame, first: int, box: Box, cuts: SceneCuts) -> tuple[int, bool]:
+    """pts from which a face is there that is found at `first`, not at the grid point before; and whether by a cut."""
     if not before.searched:
-        return first
+        return first, False
     begun = list(cuts.within(box, box, before.pts, first))
-    return begun[-1] if begun else (before.pts + first + 1) // 2
+    return (begun[-1], True) if begun else ((before.pts + first + 1) // 2, False)
 
 
-def _goes(last: int, after: DetectedFrame, box: Box, cuts: SceneCuts) -> int:
-    """pts from which a face is gone that is found at `last`, and not at the grid point after."""
+def _goes(last: int, after: DetectedFrame, box: Box, cuts: SceneCuts) -> tuple[int, bool]:
+    """pts from which a face is gone that is found at `last`, not at the grid point after; and whether by a cut."""
     begun = next(cuts.within(box, box, last, after.pts), None)
     if begun is not None:
-        return begun
-    return (last + after.pts + 1) // 2 if after.searched else after.pts
+        return begun, True
+    return ((last + after.pts + 1) // 2 if after.searched else after.pts), False
 
 
 @dataclass(frozen=True)
@@ -244,6 +258,10 @@ class TrackTimeline:
     """pts from which the face is there; None: from the beginning of the video."""
     ends: int | None
     """pts from which it is gone; None: it stays to the end."""
+    fades_in: int | None
+    """`starts`, or None where a cut or the video's beginning is there: the face does not appear, it is seen."""
+    fades_out: int | None
+    """`ends`, likewise."""
 
     @classmethod
     def of(cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts) -> TrackTimeline:
@@ -254,13 +272,15 @@ class TrackTimeline:
         """
         last = track.first + len(track.detections) - 1
         pts = tuple(frames[at].pts for at in range(track.first, last + 1))
-        starts = ends = None
+        starts = ends = fades_in = fades_out = None
         if track.first > 0:
-            before = frames[track.first - 1]
-            starts = _appears(before, pts[0], track.detections[0].box, cuts)
+            starts, cut = _appears(frames[track.first - 1], pts[0], track.detections[0].box, cuts)
+            fades_in = None if cut else starts
         if last < len(frames) - 1:
-            ends = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
-        return cls(track, pts, tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track)), starts, ends)
+            ends, cut = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
+            fades_out = None if cut else ends
+        boxes, landmarks = tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track))
+        return cls(track, pts, boxes, landmarks, starts, ends, fades_in, fades_out)
 
     def position(self, pts: int) -> int | None:
         """Index of the grid point whose cell `pts` is in, clamped to the track; None where the face is not there."""

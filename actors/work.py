@@ -66,6 +66,8 @@ class FaceInFrame:
     reason: str
     crop: Rect
     """Source pixels that an expert is shown."""
+    strength: float = 1.0
+    """Share of the restored face in the result, 0 to 1; what is 0 is not restored."""
     crop_index: int = -1
     """Of its pixels among the row's crops; -1 when none travel."""
     second_crop_index: int = -1
@@ -97,6 +99,7 @@ _FACE_SCHEMA = pa.schema(
         ("decision", pa.string()),
         ("reason", pa.string()),
         ("crop", pa.list_(pa.int32(), 4)),
+        ("strength", pa.float64()),
         ("crop_index", pa.int32()),
         ("second_crop_index", pa.int32()),
     ]

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.face_detector import _cells_near
+from actors.fading import stretches
 from actors.geometry import Box, Landmarks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
 from actors.tracking import (
-    LEAD_IN_CELLS,
-    LEAD_OUT_CELLS,
+    FARTHEST_LINK,
     DetectedFrame,
     Detection,
     DetectionGrid,
@@ -31,8 +31,9 @@ from tests.storage.test_shards import probe_of
 
 BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
 STEP = 5
+FADE = 7
 BOUNDS = RoutingBounds()
-GRID = DetectionGrid(Fraction(-1, 2), Fraction(STEP), Fraction(1))
+GRID = DetectionGrid(Fraction(-1, 2), Fraction(STEP), Fraction(1), Fraction(FADE))
 NO_CUTS = SceneCuts((320, 240), GRID.cut_reach)
 
 
@@ -142,7 +143,7 @@ def test_anchors_name_the_last_real_detection() -> None:
     st.integers(-(10**6), 2**33), st.integers(1, 30), st.sampled_from([Fraction(1), Fraction(3003), Fraction(1001, 3)])
 )
 def test_every_pts_lies_in_the_cell_it_is_counted_to(pts: int, every: int, ticks: Fraction) -> None:
-    grid = DetectionGrid(Fraction(7, 2), every * ticks, ticks)
+    grid = DetectionGrid(Fraction(7, 2), every * ticks, ticks, 5 * ticks)
     cell = grid.cell(pts)
     assert grid.start_of(cell) <= pts < grid.start_of(cell + 1)
 
@@ -203,15 +204,17 @@ def cuts_of(draw: st.DrawFn) -> Callable[[PtsRange], SceneCuts]:
 
 def said_about(
     frames: list[DetectedFrame], cuts: SceneCuts, owned: PtsRange
-) -> dict[int, list[tuple[Box, Tier, Decision]]]:
-    """Box, tier and decision of every face in every owned frame."""
-    told: dict[int, list[tuple[Box, Tier, Decision]]] = {}
+) -> dict[int, list[tuple[Box, Tier, Decision, float]]]:
+    """Box, tier, decision and strength of every face in every owned frame."""
+    told: dict[int, list[tuple[Box, Tier, Decision, float]]] = {}
     for timeline in timelines(frames, cuts):
         found = timeline.track.detections
         routes = route_track([each.box.width for each in found], [each.sharpness for each in found], BOUNDS)
+        fades = stretches(timeline, [decision for _, decision in routes])
         for pts in range(owned.start or 0, owned.end or 0):
             if (at := timeline.position(pts)) is not None:
-                told.setdefault(pts, []).append((timeline.box_at(pts), *routes[at]))
+                strength = fades[at].strength(pts, GRID.fade)
+                told.setdefault(pts, []).append((timeline.box_at(pts), *routes[at], strength))
     return {pts: sorted(faces) for pts, faces in told.items()}
 
 
@@ -291,4 +294,4 @@ def test_a_million_cells_without_a_frame_are_not_gone_through() -> None:
     far = _cells_near([0, 1_000_000], 1_000_000)
     assert far[0] == 0
     assert far[-1] == 1_000_000
-    assert len(far) == 2 + LEAD_OUT_CELLS + LEAD_IN_CELLS
+    assert len(far) == 2 + 2 * FARTHEST_LINK

@@ -30,6 +30,7 @@ def face(pts: int, crop_index: int, decision: Decision = Decision.EXPERT_T) -> F
         decision=decision,
         reason="because",
         crop=Rect(0, 0, 84, 110),
+        strength=0.25,
         crop_index=crop_index,
     )
 

@@ -1,0 +1,71 @@
+"""A restored face comes and goes softly, and not at all at a cut."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from actors.blending import blend_patch
+from actors.fading import Stretch, stretches
+from actors.geometry import Box, Rect
+from actors.routing import Decision
+from actors.tracking import DetectedFrame, TrackTimeline, link_tracks
+from tests.actors.test_tracking import NO_CUTS, STEP, cut_at, frame_of, moving
+
+FADE = Fraction(5)
+T, F, SKIP = Decision.EXPERT_T, Decision.EXPERT_F, Decision.SKIP
+
+
+def shown(frames: list[DetectedFrame], decisions: list[Decision], cuts: object = NO_CUTS) -> list[list[float]]:
+    """Strength of each track in each of its frames; the decisions are those of all grid points."""
+    found = []
+    for track in link_tracks(frames, cuts):  # type: ignore[arg-type]
+        timeline = TrackTimeline.of(track, frames, cuts)  # type: ignore[arg-type]
+        fades = stretches(timeline, decisions[track.first : track.first + len(track.detections)])
+        places = {pts: timeline.position(pts) for pts in range(STEP * len(frames))}
+        found.append([fades[at].strength(pts, FADE) for pts, at in places.items() if at is not None])
+    return found
+
+
+def test_a_face_that_is_there_throughout_is_at_full_strength() -> None:
+    assert shown(moving(6), [T] * 6) == [[1.0] * 30]
+
+
+def test_a_face_that_appears_and_goes_does_so_softly() -> None:
+    frames = [DetectedFrame(0, ()), *(frame_of(pts, (0, 0, 80, 80)) for pts in range(5, 25, 5)), DetectedFrame(25, ())]
+    ((*strengths,),) = shown(frames, [T] * 6)
+    assert strengths[0] == 0
+    assert max(strengths) == 1
+    assert np.abs(np.diff([*strengths, 0])).max() < 0.35
+
+
+@pytest.mark.parametrize("then", [F, SKIP])
+def test_a_decision_changes_where_nothing_of_the_expert_shows(then: Decision) -> None:
+    (strengths,) = shown(moving(8), [T] * 4 + [then] * 4)
+    assert strengths[20] == 0
+    assert strengths[19] < 0.15
+    assert (strengths[0], strengths[14], strengths[26], strengths[39]) == (1, 1, 1, 1)
+
+
+def test_a_cut_is_not_faded_over() -> None:
+    assert shown(moving(6, 0), [T] * 6, cut_at(13)) == [[1.0] * 13, [1.0] * 17]
+
+
+def test_a_face_of_a_moment_never_jumps_to_full_strength() -> None:
+    brief = Stretch(T, 10, 13)
+    assert max(brief.strength(pts, FADE) for pts in range(10, 13)) < 0.3
+
+
+def test_half_strength_is_half_way_between_both_pictures() -> None:
+    rng = np.random.default_rng(3)
+    background = rng.integers(60, 200, (40, 40)).astype(np.uint8)
+    patch = rng.integers(60, 200, (40, 40)).astype(np.uint8)
+    results = {}
+    for strength in (0.0, 0.5, 1.0):
+        (plane,) = results[strength] = (background.copy(),)
+        blend_patch((plane,), (patch,), Rect(0, 0, 40, 40), Box(5, 5, 35, 35), (1, 1), strength=strength)
+    np.testing.assert_array_equal(results[0.0][0], background)
+    half = (results[1.0][0].astype(float) + background) / 2
+    np.testing.assert_allclose(results[0.5][0], half, atol=1.01)
