@@ -1,8 +1,8 @@
 """Faces over time: detections on a fixed grid become tracks, tracks become a box in every frame.
 
-Everything here is local: what is said about a frame follows from the detections at most `LEAD_IN_CELLS` before and
-`LEAD_OUT_CELLS` after it. Two shards that both see that neighbourhood say the same, which is what lets a video be cut
-anywhere (promise 4 of the design).
+Everything here is local: what is said about a frame follows from the cells about it that `DetectionGrid.window` counts.
+Two shards that both see that neighbourhood say the same, which is what lets a video be cut anywhere (promise 4 of the
+design).
 """
 
 from __future__ import annotations
