@@ -59,8 +59,8 @@ def test_a_face_is_told_of_alike_whoever_is_beside_it(detector: MtcnnDetector) -
     ((face,),) = detector.detect([alone])
     boxes, landmarks = detector._settler.settle(two, [face.box, Box(*(np.array(face.box) + (SIZE[0], 0) * 2))])
     ((settled,), (places,)) = detector._settler.settle(two, [face.box])
-    np.testing.assert_allclose(boxes[0], settled, atol=1e-3)
-    np.testing.assert_allclose(landmarks[0], places, atol=1e-3)
+    np.testing.assert_allclose(boxes[0], settled, atol=1 / 64)
+    np.testing.assert_allclose(landmarks[0], places, atol=1 / 64)
 
 
 def test_a_face_at_the_edge_and_a_frame_without_faces_are_no_error(detector: MtcnnDetector) -> None:
