@@ -166,3 +166,24 @@ def test_a_span_beyond_the_limit_is_refused_before_it_is_cut_into_shards(tmp_pat
     )
     with pytest.raises(SourceError, match=r"span 100 hours, more than the 100"):
         probe_video(str(path), Store())
+
+
+class Counting(io.BytesIO):
+    """Bytes that tell how many of them were read."""
+
+    read_so_far = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        content = super().read(size)
+        self.read_so_far += len(content)
+        return content
+
+
+def test_what_is_in_a_file_is_learnt_from_its_first_megabytes(tmp_path: Path) -> None:
+    """A transport stream never says that it has told of all its streams: left alone, one could look on to its end."""
+    nothing = b"\x47\x1f\xff\x10" + b"\xff" * 184
+    content = make_video(tmp_path / "a.ts").read_bytes() + nothing * (80_000_000 // len(nothing))
+    source = Counting(content)
+    with open_container(source, name="x") as container:
+        assert len(container.streams.video) == 1
+    assert 0 < source.read_so_far < 40_000_000  # the beginning, and for the duration some of the end
