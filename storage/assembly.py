@@ -219,7 +219,8 @@ def _muxer_options(choice: ContainerChoice, probe: VideoProbe, container: InputC
         # random, so that the same segments make the same file in every run.
         return {"avoid_negative_ts": "disabled", "fflags": "+bitexact"}
     timescale = probe.time_base.denominator
-    movie_timescale = math.lcm(timescale, *(stream.rate for stream in container.streams.audio if stream.rate))
+    sounds = [stream.codec_context for stream in container.streams.audio if stream.codec_context is not None]
+    movie_timescale = math.lcm(timescale, *(sound.sample_rate for sound in sounds if sound.sample_rate))
     return {
         "movflags": "+faststart+use_metadata_tags" if _asks_for_free_keys(choice, container) else "+faststart",
         "write_tmcd": "1" if any(other.codec == TIME_CODE for other in probe.other_streams) else "0",

@@ -409,3 +409,20 @@ def test_a_packet_that_the_result_does_not_take_is_named(tmp_path: Path, monkeyp
     monkeypatch.setattr(PacketPlacer, "apply", lambda self, packet: None)
     with pytest.raises(MediaError, match=r"a\.mkv: stream 1 \(subtitle\): .* of pts 50, dts 50, "):
         join_again(source)
+
+
+def test_sound_of_a_codec_that_ffmpeg_does_not_know_costs_itself_only(tmp_path: Path) -> None:
+    """Damage to two words of the header is enough."""
+    good = make_video(tmp_path / "good.mp4", Clip(frames=20, audio=(Audio("mp2", seconds=0.8),)))
+    content = good.read_bytes()
+    path = tmp_path / "a.mp4"
+    path.write_bytes(content.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    shards = shards_of(path, Fraction(1, 2))
+    with av.open(str(path)) as container:
+        assert [stream.codec_context for stream in container.streams.audio] == [None]
+    probe = shards[0].probe
+    choice = choose_container(probe, path.name, "h264")
+    segments = encode_segments(shards, tmp_path / "segments")
+    report = assemble_video(str(path), path.name, probe, segments, tmp_path / "out", choice)
+    assert report.frames == 20
+    assert [name.partition(":")[0] for name in report.streams_left_out] == ["1"]
