@@ -22,6 +22,7 @@ from ray._private.services import resolve_ip_for_localhost
 from ray._private.worker import RayContext
 from ray.data import DataContext
 
+from flows.room import LOG_FOLDER, TO_BEGIN_BYTES, TO_GO_ON_BYTES, require_room, room_watched
 from storage.errors import FacemillError, NoRoomError, UsageError, explain
 
 _OBJECT_STORE_BYTES = 2 << 30
@@ -32,14 +33,6 @@ _IDLE_WORKER_MS = 60_000
 as four pools always are; then nearly every assemble task would start a process of its own, a second of imports each."""
 
 _CONNECT_SECONDS = 5
-
-_LEAST_ROOM_BYTES = 200 << 20
-"""For Ray's sockets, logs and what it spills, to begin with. Where it has none its processes end, or wait for ever."""
-_NO_ROOM_BYTES = 1 << 20
-"""With less than this it cannot go on."""
-
-_LOG_FOLDER = "RAY_TMPDIR"
-"""Where Ray shall put the folders of its sessions, `ray/session_*`."""
 
 
 @contextmanager
@@ -65,15 +58,16 @@ def ray_session(address: str | None) -> Iterator[None]:
             finally:
                 ray.shutdown()
             return
-        _require_room(_LEAST_ROOM_BYTES)
+        require_room(TO_BEGIN_BYTES)
         folder = _start_here()
-        keep_logs = _LOG_FOLDER in os.environ  # a person told where to put them
+        keep_logs = LOG_FOLDER in os.environ  # a person told where to put them
         try:
-            yield
+            with room_watched():
+                yield
         except NoRoomError:
             raise
         except FacemillError:
-            _require_room(_NO_ROOM_BYTES)
+            require_room(TO_GO_ON_BYTES)
             keep_logs = True  # they may tell more
             raise
         finally:
@@ -111,19 +105,6 @@ def _join(address: str) -> None:
         raise UsageError(f"--ray-address {address}: no Ray cluster answers there ({reason})") from error
 
 
-def _require_room(least: int) -> None:
-    """Raise NoRoomError when there are fewer than so many bytes where a Ray of this machine keeps temporary files."""
-    folder = os.environ.get(_LOG_FOLDER) or tempfile.gettempdir()
-    if not os.path.isdir(folder):
-        return  # Ray makes it
-    free = shutil.disk_usage(folder).free
-    if free < least:
-        raise NoRoomError(
-            f"{folder}: {free / 1e6:.0f} MB are left on the disk with Ray's temporary files, which is too little. Make "
-            f"room there, or set {_LOG_FOLDER} to a folder that has some, and run the same command again"
-        )
-
-
 def _start_here() -> Path:
     """Start Ray on this machine; returns the folder of its logs and sockets."""
     # Ray's own 15 lets every other process of the machine come first: beside a busy one its workers starve.
@@ -144,7 +125,7 @@ def _start_here() -> Path:
     except Exception as error:  # no more special is what Ray raises when its processes take too long to start
         raise FacemillError(
             f"Ray does not start on this machine ({explain(error)}). See that it is not too busy, and that there is "
-            f"room in {tempfile.gettempdir()}, or in the folder that {_LOG_FOLDER} names"
+            f"room in {tempfile.gettempdir()}, or in the folder that {LOG_FOLDER} names"
         ) from error
     assert isinstance(context, RayContext)  # of a driver on this machine, not of Ray's client
     return Path(str(context.address_info["session_dir"]))

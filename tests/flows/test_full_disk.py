@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import resource
+import signal
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,9 +15,11 @@ import pytest
 
 from actors.frame_compositor import FrameCompositor
 from actors.work import ShardWork
+from flows import room
+from flows.cluster import ray_session
 from flows.finishing import finish_remotely
 from storage.encoding import EncodeSettings, SizeSettings
-from storage.errors import DestinationError, NoRoomError
+from storage.errors import DestinationError, FacemillError, NoRoomError
 from storage.failures import Failure
 from storage.kept_probes import kept_probe
 from storage.receipts import WorkArea
@@ -138,3 +143,23 @@ def test_a_file_larger_than_the_disk_takes_is_told(tmp_path: Path) -> None:
     assert not isinstance(told.value, NoRoomError)
     assert STORE.read_bytes(url) == b"what was there"
     assert names(tmp_path) == {"a.bin"}
+
+
+def test_ray_is_not_started_where_it_has_no_room(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
+    told = pytest.raises(NoRoomError, match=f"^{disk.path}: 1 MB are left on the disk with Ray's temporary files")
+    with told, ray_session(None):
+        pass
+    assert names(disk.path) == set()
+
+
+def test_a_job_ends_when_ray_has_no_room_any_more(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself would start worker after worker, each of which ends at once."""
+    monkeypatch.setenv("RAY_TMPDIR", str(disk.path))
+    monkeypatch.setattr(room, "_LOOKED_AT_EVERY_SECONDS", 0.1)
+    disk.resize(4000)
+    before = signal.getsignal(signal.SIGUSR1)
+    threading.Timer(0.3, disk.fill).start()
+    with pytest.raises(FacemillError, match=f"^{disk.path}: 0 MB are left"), room.room_watched():
+        time.sleep(30)
+    assert signal.getsignal(signal.SIGUSR1) is before
