@@ -89,8 +89,8 @@ CURRICULA = {
 
 DEFAULTS: dict[Stage, StageDefaults] = {
     "pixels": StageDefaults(steps=20_000, batch=8, patch=32, rate=1e-3, weights=None),
-    "faithful": StageDefaults(steps=2_000, batch=4, patch=56, rate=2e-4, weights=FAITHFUL),
-    "natural": StageDefaults(steps=8_000, batch=4, patch=56, rate=4e-4, weights=NATURAL),
+    "faithful": StageDefaults(steps=4_000, batch=2, patch=80, rate=3e-4, weights=FAITHFUL),
+    "natural": StageDefaults(steps=8_000, batch=2, patch=80, rate=3e-4, weights=NATURAL),
 }
 
 PATCH_MULTIPLE = 8
@@ -114,29 +114,29 @@ def train(
         typer.Option(help="Weights that a training begins with; after the first stage: the registered faithful ones."),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, 2000, 8000.")
+        int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, 4000, 8000.")
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="End this run, and the schedule, after so many.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, tuning 4.")] = None,
+    batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, tuning 2.")] = None,
     patch: Annotated[
-        int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, tuning 56.")
+        int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, tuning 80.")
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, 0.0002, 0.0004.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, tuning 0.0003.")] = None,
     pixels: Annotated[
-        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0.12, natural 0.016.")
+        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0.3, natural 0.06.")
     ] = None,
     alex: Annotated[
-        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.03, natural 2.")
+        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.05, natural 3.")
     ] = None,
     vgg: Annotated[
         float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 0.15.")
     ] = None,
     identity: Annotated[
-        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.4, natural 3.5.")
+        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.5, natural 4.5.")
     ] = None,
     trust: Annotated[
         float | None,
-        typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 2."),
+        typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 3."),
     ] = None,
     adversary: Annotated[
         float, typer.Option(help="Tuning: a critic's push, as a share of all other losses'; 0 for none.")

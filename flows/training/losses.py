@@ -120,8 +120,8 @@ class TunedWeights:
     trust: float = 0.0
 
 
-FAITHFUL = TunedWeights(pixels=0.12, alex=0.03, vgg=0.0, identity=0.4)
-NATURAL = TunedWeights(pixels=0.016, alex=2.0, vgg=0.15, identity=3.5)
+FAITHFUL = TunedWeights(pixels=0.3, alex=0.05, vgg=0.0, identity=0.5)
+NATURAL = TunedWeights(pixels=0.06, alex=3.0, vgg=0.15, identity=4.5, trust=3.0)
 
 
 @dataclass(frozen=True)
