@@ -230,19 +230,22 @@ def _widths(track: Track) -> np.ndarray:
 
 
 def _appears(before: DetectedFrame, first: int, box: Box, cuts: SceneCuts) -> tuple[int, bool]:
-    """pts from which a face is there that is found at `first`, not at the grid point before; and whether by a cut."""
+    """pts from which a face is there that is found at `first`, not at the grid point before; and whether all at once.
+
+    It is by a cut, and behind a gap, where the face may have been before: a window that begins there looks the same.
+    """
     if not before.searched:
-        return first, False
+        return first, True
     begun = list(cuts.within(box, box, before.pts, first))
     return (begun[-1], True) if begun else ((before.pts + first + 1) // 2, False)
 
 
 def _goes(last: int, after: DetectedFrame, box: Box, cuts: SceneCuts) -> tuple[int, bool]:
-    """pts from which a face is gone that is found at `last`, not at the grid point after; and whether by a cut."""
+    """pts from which a face is gone that is found at `last`, not at the grid point after; and whether all at once."""
     begun = next(cuts.within(box, box, last, after.pts), None)
     if begun is not None:
         return begun, True
-    return ((last + after.pts + 1) // 2 if after.searched else after.pts), False
+    return ((last + after.pts + 1) // 2, False) if after.searched else (after.pts, True)
 
 
 @dataclass(frozen=True)
@@ -259,7 +262,7 @@ class TrackTimeline:
     ends: int | None
     """pts from which it is gone; None: it stays to the end."""
     fades_in: int | None
-    """`starts`, or None where a cut or the video's beginning is there: the face does not appear, it is seen."""
+    """`starts`, or None where a cut, a gap or the video's beginning is there: the face does not appear, it is seen."""
     fades_out: int | None
     """`ends`, likewise."""
 
@@ -274,11 +277,11 @@ class TrackTimeline:
         pts = tuple(frames[at].pts for at in range(track.first, last + 1))
         starts = ends = fades_in = fades_out = None
         if track.first > 0:
-            starts, cut = _appears(frames[track.first - 1], pts[0], track.detections[0].box, cuts)
-            fades_in = None if cut else starts
+            starts, at_once = _appears(frames[track.first - 1], pts[0], track.detections[0].box, cuts)
+            fades_in = None if at_once else starts
         if last < len(frames) - 1:
-            ends, cut = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
-            fades_out = None if cut else ends
+            ends, at_once = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
+            fades_out = None if at_once else ends
         boxes, landmarks = tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track))
         return cls(track, pts, boxes, landmarks, starts, ends, fades_in, fades_out)
 

@@ -53,6 +53,17 @@ def test_a_cut_is_not_faded_over() -> None:
     assert shown(moving(6, 0), [T] * 6, cut_at(13)) == [[1.0] * 13, [1.0] * 17]
 
 
+def test_a_gap_in_the_video_is_not_faded_over_so_that_a_shard_that_begins_behind_it_says_the_same() -> None:
+    empty = [DetectedFrame(STEP * at, (), searched=False) for at in (3, 4, 5)]
+    behind = [frame_of(STEP * at, (0, 0, 80, 80)) for at in (6, 7, 8)]
+    frames = [*moving(3, 0), *empty, *behind]
+    before, after = shown(frames, [T] * 9)
+    assert set(before) == {1.0} == set(after)
+    assert len(before) == len(after) == 3 * STEP
+    (alone,) = [stretches(t, [T] * 3) for t in [TrackTimeline.of(*link_tracks(behind, NO_CUTS), behind, NO_CUTS)]]
+    assert {stretch.strength(pts, FADE) for stretch in alone for pts in range(30, 45)} == {1.0}
+
+
 def test_a_face_of_a_moment_never_jumps_to_full_strength() -> None:
     brief = Stretch(T, 10, 13)
     assert max(brief.strength(pts, FADE) for pts in range(10, 13)) < 0.3
