@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
@@ -50,9 +50,10 @@ def ray_session(address: str | None) -> Iterator[None]:
     # update of them fails, and would be a traceback before the person's eyes.
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     _quieten()
-    with _quiet_when_interrupted():
+    with _quiet_when_interrupted() as stop_like_ctrl_c:
         if address is not None:
             _join(address)
+            stop_like_ctrl_c(signal.SIGTERM)
             try:
                 yield
             finally:
@@ -60,6 +61,7 @@ def ray_session(address: str | None) -> Iterator[None]:
             return
         require_room(TO_BEGIN_BYTES)
         folder = _start_here()
+        stop_like_ctrl_c(signal.SIGTERM)
         keep_logs = LOG_FOLDER in os.environ  # a person told where to put them
         try:
             with room_watched():
@@ -77,10 +79,14 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_when_interrupted() -> Iterator[None]:
-    """From Ctrl-C on, keep Ray's reports of the tasks that this ends from standard output."""
+def _quiet_when_interrupted() -> Iterator[Callable[[signal.Signals], None]]:
+    """From Ctrl-C on, keep Ray's reports of the tasks that this ends from standard output.
+
+    What the block is given lets another signal do the same: SIGTERM, by which schedulers end a job, and for which Ray
+    from its start on has a handler that prints a stack. An ignored Ctrl-C stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread is told of signals
+        yield lambda _: None  # only the main thread is told of signals
         return
     with ExitStack() as quiet:
 
@@ -88,11 +94,13 @@ def _quiet_when_interrupted() -> Iterator[None]:
             quiet.enter_context(redirect_stdout(io.StringIO()))
             signal.default_int_handler(number, frame)
 
-        before = signal.signal(signal.SIGINT, interrupted)
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
+        def obeyed(number: signal.Signals) -> None:
+            before = signal.signal(number, interrupted)
+            quiet.callback(signal.signal, number, before)
+
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            obeyed(signal.SIGINT)
+        yield obeyed
 
 
 def _join(address: str) -> None:

@@ -121,6 +121,11 @@ class Store:
         if "@" in (authority := rest.partition("/")[0]):
             place = authority.rpartition("@")[2]  # without what may be a password: this line ends up in logs
             raise UsageError(f"{scheme}://...@{place}: credentials belong into the environment, not into an address")
+        if ":" in authority and not authority.startswith("arn:"):  # the slash before its @ may be the secret's own
+            raise UsageError(
+                f"{scheme}://...: no bucket's name has a colon, and credentials belong into the environment, not into an "
+                "address"
+            )
         if not url.startswith(_S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
         options: dict[str, Any] = {

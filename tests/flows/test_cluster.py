@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,3 +76,20 @@ def test_a_cluster_on_the_loopback_alone_is_looked_for_there(monkeypatch: pytest
     with socket.create_server(("127.0.0.1", 0)) as listener:
         cluster._require_listener(f"127.0.0.1:{listener.getsockname()[1]}")
     assert not ray_constants.ENABLE_RAY_CLUSTER
+
+
+def test_sigterm_ends_a_job_as_ctrl_c_does() -> None:
+    with cluster._quiet_when_interrupted() as stop_like_ctrl_c:
+        stop_like_ctrl_c(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_an_ignored_ctrl_c_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with cluster._quiet_when_interrupted():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -39,9 +39,9 @@ def test_a_log_is_not_silent_while_it_lasts(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(steps, "LINE_EVERY_SECONDS", 0.01)
     console = log()
     with step(console, "probing 500 videos: every packet is read once") as probing:
-        wait_for(console, "read once; 0:00:00 so far\n")
+        wait_for(console, " so far\n")
         probing.reached(120, 500)
-        wait_for(console, "read once; 120 of 500 done; 0:00:00 so far\n")
+        wait_for(console, "read once; 120 of 500 done; 0:00:")
 
 
 def test_one_that_is_soon_over_is_not_worth_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,7 +51,7 @@ def test_one_that_is_soon_over_is_not_worth_a_line(monkeypatch: pytest.MonkeyPat
     assert printed(console) == ""
     monkeypatch.setattr(steps, "LINE_EVERY_SECONDS", 0.01)
     with step(console, "looking for videos", at_once=False):
-        wait_for(console, "looking for videos; 0:00:00 so far\n")
+        wait_for(console, "looking for videos; 0:00:")
 
 
 def test_a_terminal_shows_how_far_it_has_come() -> None:

@@ -315,7 +315,9 @@ def test_a_full_disk_is_told_as_the_one_that_is_full(url: str, place: str) -> No
         full.close()
 
 
-@pytest.mark.parametrize("url", ["s3://me:secret@bucket/a.mp4", "https://me:secret@host/a.mp4", "s3://me:sec@ret@b"])
+@pytest.mark.parametrize(
+    "url", ["s3://me:secret@bucket/a.mp4", "https://me:secret@host/a.mp4", "s3://me:sec@ret@b", "s3://me:a/secret@b"]
+)
 def test_a_password_in_an_address_is_refused_and_not_told(url: str) -> None:
     for asked in (lambda: find_sources([url], Store()), lambda: Store().check_writable(url)):
         with pytest.raises(UsageError, match="credentials belong into the environment") as refused:
