@@ -123,7 +123,7 @@ class Store:
             raise UsageError(f"{scheme}://...@{place}: credentials belong into the environment, not into an address")
         if ":" in authority and not authority.startswith("arn:"):  # the slash before its @ may be the secret's own
             raise UsageError(
-                f"{scheme}://...: no bucket's name has a colon, and credentials belong into the environment, not into an "
+                f"{scheme}://...: no bucket's name has a colon; credentials belong into the environment, not into an "
                 "address"
             )
         if not url.startswith(_S3_SCHEMES):
