@@ -158,3 +158,15 @@ def _wait_until_it_takes_objects(server: subprocess.Popen[bytes], s3: S3Server, 
                     f"SeaweedFS did not start ({error}): {(folder / 'log').read_text()[-2000:]}"
                 ) from error
             time.sleep(0.05)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the tests that would take the usual run over 15 minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("long")]
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=left_out)

@@ -109,6 +109,7 @@ def test_the_temporary_folder_is_named_when_it_is_that(disk: SmallDisk, monkeypa
     assert names(disk.path) == set()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_the_same_command_finishes_the_job_once_there_is_room(tmp_path: Path) -> None:
     source = tmp_path / "in"
@@ -153,6 +154,7 @@ def test_ray_is_not_started_where_it_has_no_room(disk: SmallDisk, monkeypatch: p
     assert names(disk.path) == set()
 
 
+@pytest.mark.long
 def test_a_job_ends_when_ray_has_no_room_any_more(disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself would start worker after worker, each of which ends at once."""
     monkeypatch.setenv("RAY_TMPDIR", str(disk.path))

@@ -9,6 +9,7 @@ import pytest
 from tests.zoo.fuzz_job import run_job
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_damaged_file_ends_as_done_and_verified_or_as_failed_with_a_reason(tmp_path: Path) -> None:
     found = run_job(tmp_path / "job", range(40), seed=7)

@@ -27,8 +27,11 @@ from tests.zoo.specimen import Specimen
 
 pytestmark = pytest.mark.timeout(900)  # three jobs over a hundred files, on a machine that may be busy
 
-SHARD_SECONDS = ("0.5", "3", "600")
+SHARD_SECONDS = ("0.5", "600")
 """The last one makes every video a single shard."""
+
+MORE_SHARD_SECONDS = ("3",)
+"""With `--long`."""
 
 LOSSLESS = ("--scale", "1", "--crf", "0", "--preset", "ultrafast", "--experts", "none")
 
@@ -60,7 +63,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+def runs(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Runs:
     zoo = tmp_path_factory.mktemp("zoo")
     write_zoo(zoo)
     outs = {seconds: tmp_path_factory.mktemp(f"out-{seconds}") for seconds in SHARD_SECONDS}
@@ -94,14 +97,14 @@ def test_every_frame_is_shown_when_it_was(runs: Runs, specimen: Specimen, tmp_pa
     else:
         expected = [frame.seconds for frame in _frames(source)]
     assert is_strictly_rising(expected)
-    for seconds in SHARD_SECONDS:
+    for seconds in runs.outs:
         assert [frame.seconds for frame in _frames(runs.result(specimen, seconds))] == expected, seconds
         assert runs.rows(seconds)[specimen.name]["frames_not_decoded"] == 0, seconds
 
 
 @pytest.mark.outcome("exact", "damaged")
 def test_the_shard_length_shows_in_no_frame(runs: Runs, specimen: Specimen) -> None:
-    one, *others = (_frames(runs.result(specimen, seconds)) for seconds in SHARD_SECONDS)
+    one, *others = (_frames(runs.result(specimen, seconds)) for seconds in runs.outs)
     assert one
     assert is_strictly_rising([frame.seconds for frame in one])
     for other in others:
@@ -118,7 +121,7 @@ def test_every_other_stream_is_there_packet_by_packet(runs: Runs, specimen: Spec
     times = [[None if at is None else at + moved for at in each.seconds] for each in expected]
     if specimen.recordings is not None:
         times = joined(specimen.recordings(tmp_path)).streams
-    for seconds in SHARD_SECONDS:
+    for seconds in runs.outs:
         row, found = runs.rows(seconds)[specimen.name], copied_streams(runs.result(specimen, seconds))
         if "stream" in specimen.lost:
             assert any(specimen.lost["stream"] in line for line in row["damage"])
@@ -165,7 +168,7 @@ def test_the_picture_is_the_sources_to_the_bit(runs: Runs, specimen: Specimen) -
 
 @pytest.mark.outcome("damaged")
 def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Runs, specimen: Specimen) -> None:
-    for seconds in SHARD_SECONDS:
+    for seconds in runs.outs:
         result, row = runs.result(specimen, seconds), runs.rows(seconds)[specimen.name]
         assert any(specimen.note in line for line in row["damage"]), row["damage"]
         # Sorted, since behind a loss the decoder of MPEG-2 gives frames in another order than they are shown.
@@ -178,14 +181,14 @@ def test_what_a_damaged_file_lost_is_told_and_the_rest_is_in_its_place(runs: Run
 @pytest.mark.outcome("damaged")
 def test_what_a_damaged_file_lost_is_counted_the_same_at_every_shard_length(runs: Runs, specimen: Specimen) -> None:
     columns = ("corrupt_packets", "concealed_frames", "frames_not_decoded")
-    one, *others = ({name: runs.rows(seconds)[specimen.name][name] for name in columns} for seconds in SHARD_SECONDS)
+    one, *others = ({name: runs.rows(seconds)[specimen.name][name] for name in columns} for seconds in runs.outs)
     assert others == [one] * len(others)
     assert one == {**one, **specimen.counts}
 
 
 @pytest.mark.outcome("refused")
 def test_what_cannot_be_used_fails_alone_and_with_its_reason(runs: Runs, specimen: Specimen) -> None:
-    for seconds in SHARD_SECONDS:
+    for seconds in runs.outs:
         row = runs.rows(seconds)[specimen.name]
         assert row["status"] == "failed"
         assert specimen.note in row["reason"]
