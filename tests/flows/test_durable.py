@@ -42,6 +42,7 @@ def restoring(source: object, out: object, *more: object) -> tuple[object, ...]:
     return ("restore", source, "--out", out, *options, *more)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_two_runs_of_one_job_at_the_same_time_make_one_archive(tmp_path: Path) -> None:
     """On disks; what S3 does differently, `tests/storage/test_commit_protocol.py` holds against a server."""
