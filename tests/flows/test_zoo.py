@@ -140,14 +140,14 @@ def test_every_other_stream_is_there_packet_by_packet(runs: Runs, specimen: Spec
 
 @pytest.mark.outcome("exact")
 def test_every_tag_is_there(runs: Runs, specimen: Specimen) -> None:
-    expected, found = tags_of(runs.zoo / specimen.name), tags_of(runs.result(specimen, "3"))
-    told = " | ".join(runs.rows("3")[specimen.name]["allowed"])
+    expected, found = tags_of(runs.zoo / specimen.name), tags_of(runs.result(specimen, "600"))
+    told = " | ".join(runs.rows("600")[specimen.name]["allowed"])
     for name, words in specimen.lost.items():
         assert name == "stream" or words in told
         if name not in ("samples", "stream"):
             assert getattr(found, name) != getattr(expected, name)
             found = replace(found, **{name: getattr(expected, name)})
-    if runs.rows("3")[specimen.name]["container_reason"]:
+    if runs.rows("600")[specimen.name]["container_reason"]:
         found = replace(found, video_disposition=expected.video_disposition, programs=expected.programs)
     if "samples" in specimen.lost or not expected.chroma_location:  # unsaid is left, which H.264 decoders say
         found = replace(found, chroma_location=expected.chroma_location)
