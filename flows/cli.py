@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from actors.routing import RoutingBounds
 from flows.clean import clean
 from flows.config import load_config
 from flows.status import status
@@ -28,6 +29,8 @@ app = typer.Typer(
 )
 
 app.add_typer(weights_commands, name="weights")
+
+_BOUNDS = RoutingBounds.model_validate({})
 
 Text = Annotated[str | None, typer.Option(metavar="TEXT")]
 
@@ -90,11 +93,21 @@ def restore(
     expert_f_weights: Annotated[
         str | None, _flag("Someone else's model instead of Expert-F: a file, or a registered name.", "FILE|NAME")
     ] = None,
-    w_skip: Annotated[str | None, _flag("Narrower faces are left as background. Default 50.", "PX")] = None,
-    w_medium: Annotated[str | None, _flag("From this width, sharpness picks the expert. Default 100.", "PX")] = None,
-    w_resize: Annotated[str | None, _flag("From this width, faces are only resized. Default 150.", "PX")] = None,
-    q_low: Annotated[str | None, _flag("Sharpness from which Expert-F takes over. Default 17.", "X")] = None,
-    hysteresis: Annotated[str | None, _flag("Share of a bound that a track must pass. Default 0.06.", "X")] = None,
+    w_skip: Annotated[
+        str | None, _flag(f"Narrower faces are left as background. Default {_BOUNDS.w_skip:g}.", "PX")
+    ] = None,
+    w_medium: Annotated[
+        str | None, _flag(f"From this width, sharpness picks the expert. Default {_BOUNDS.w_medium:g}.", "PX")
+    ] = None,
+    w_resize: Annotated[
+        str | None, _flag(f"From this width, faces are only resized. Default {_BOUNDS.w_resize:g}.", "PX")
+    ] = None,
+    q_low: Annotated[
+        str | None, _flag(f"Sharpness from which Expert-F takes over. Default {_BOUNDS.q_low:g}.", "X")
+    ] = None,
+    hysteresis: Annotated[
+        str | None, _flag(f"Share of a bound that a track must pass. Default {_BOUNDS.hysteresis:g}.", "X")
+    ] = None,
     shard_seconds: Annotated[str | None, _flag("Length of a shard in seconds. Default 4.", "S")] = None,
     retry_failed: Annotated[
         bool | None,

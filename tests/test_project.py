@@ -51,3 +51,9 @@ def test_the_cluster_file_is_one_that_ray_accepts() -> None:
 
     config = yaml.safe_load((ROOT / "cluster.yaml").read_text())
     validate_config(prepare_config(config))
+
+
+def test_the_readme_tells_the_defaults_that_are_calibrated() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in ("q_low", "fidelity"):
+        assert f"| `--{name.replace('_', '-')} X` | {JobConfig.model_fields[name].default:g} |" in text
