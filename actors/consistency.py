@@ -8,9 +8,17 @@ but not all of it: noise and a codec's artefacts are differences, too, and resto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from actors.geometry import Landmarks
+
+if TYPE_CHECKING:
+    from actors.experts import Expert
 
 TOLERANCE = 16.0
 """Grey levels by which a restored crop may differ from its source in places of a few source px. 99 % of what the
@@ -22,6 +30,14 @@ _PLACE_SIGMA = 1.0
 _TONE_SHARE = 1 / 10
 """Sigma of what counts as colour and light rather than detail, in widths of the crop: neither noise nor a codec
 moves it."""
+
+
+def restore_agreeing(
+    expert: Expert, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
+) -> list[NDArray[np.uint8]]:
+    """What an expert makes of crops, each held to its source by :func:`agreeing_patch`; see :meth:`Expert.restore`."""
+    restored = expert.restore(crops_rgb, landmarks)
+    return [agreeing_patch(patch, crop) for patch, crop in zip(restored, crops_rgb, strict=True)]
 
 
 def agreeing_patch(patch_rgb: NDArray[np.uint8], crop_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from actors.consistency import agreeing_patch
+from actors.consistency import restore_agreeing
 from actors.deadline import PART_SECONDS, each_within
 from actors.geometry import Landmarks, Placement, rotate_landmarks
 from actors.routing import Decision
@@ -65,11 +65,10 @@ class ExpertRestorer:
         placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, self._size))
         turns = work.shard.probe.rotation // 90
         upright = [np.ascontiguousarray(np.rot90(work.crops[index], turns)) for _, index in mine]
-        restored = self._expert.restore(upright, [landmarks_in_crop(face, turns) for face, _ in mine])
-        agreeing = [agreeing_patch(patch, crop) for patch, crop in zip(restored, upright, strict=True)]
+        restored = restore_agreeing(self._expert, upright, [landmarks_in_crop(face, turns) for face, _ in mine])
         patches = {
             index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
-            for (face, index), patch in zip(mine, agreeing, strict=True)
+            for (face, index), patch in zip(mine, restored, strict=True)
         }
         return replace(work, crops={**work.crops, **patches})
 

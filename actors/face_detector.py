@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple
 
@@ -85,14 +86,14 @@ class FaceDetector:
 
     def detect(self, shard: Shard) -> Iterator[ShardWork]:
         """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
-        frames, cuts = self._search(shard)
+        grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
+        frames, cuts = self._search(shard, grid)
         tracks = [self._routed(TrackTimeline.of(track, frames, cuts)) for track in link_tracks(frames, cuts)]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
-        yield from self._cut_out(shard, tracks, searched)
+        yield from self._cut_out(shard, tracks, searched, grid.fade)
 
-    def _search(self, shard: Shard) -> tuple[list[DetectedFrame], SceneCuts]:
+    def _search(self, shard: Shard, grid: DetectionGrid) -> tuple[list[DetectedFrame], SceneCuts]:
         """Detections at every grid point of the shard's window, and its cuts; a cell without a frame has no faces."""
-        grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
         turns = shard.probe.rotation // 90
         searched: dict[int, DetectedFrame] = {}
         cuts = SceneCuts((shard.probe.width, shard.probe.height), grid.cut_reach)
@@ -147,11 +148,12 @@ class FaceDetector:
         route = route_track(widths, [found.sharpness for found in detections], self._bounds)
         return _RoutedTrack(timeline, route, stretches(timeline, [decision for _, decision in route]))
 
-    def _cut_out(self, shard: Shard, tracks: list[_RoutedTrack], searched: frozenset[int]) -> Iterator[ShardWork]:
+    def _cut_out(
+        self, shard: Shard, tracks: list[_RoutedTrack], searched: frozenset[int], fade: Fraction
+    ) -> Iterator[ShardWork]:
         """Read the shard's own frames and cut crops, closing a part whenever its patches would be too many bytes."""
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
-        fade = DetectionGrid.of(shard.probe, self._settings.detect_every).fade
         timelines = [track.timeline for track in tracks]
         part = _Part(shard)
         for frame in read_pictures(shard, self._store, self._size, threads=self._threads):

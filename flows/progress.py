@@ -14,7 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from actors.routing import Tier
-from flows.steps import clock, now_and_then
+from flows import steps
+from flows.steps import clock, now_and_then, say
 from storage.receipts import Receipt
 from storage.words import counted
 
@@ -50,7 +51,7 @@ class JobProgress:
         else:
             if self._shards:
                 self._say(self._doing())
-            self._beat.enter_context(now_and_then(self._tell))
+            self._beat.enter_context(now_and_then(self._tell, steps.LINE_EVERY_SECONDS))
         return self
 
     def __exit__(
@@ -131,4 +132,4 @@ class JobProgress:
         return Group(rows, self._bar)
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, text)

@@ -20,7 +20,7 @@ from flows.planning import plan_videos
 from flows.pools import PoolPlan, plan_pools
 from flows.progress import JobProgress
 from flows.resuming import Standing, begin, put_on_record, standing_of
-from flows.steps import step
+from flows.steps import say, step
 from storage.cleaning import clear_work, find_own_waste, remove
 from storage.errors import DestinationError, NoRoomError, explain
 from storage.failures import read_failures
@@ -145,5 +145,4 @@ def _clear_work(job: Job, outcome: Outcome, console: Console) -> None:
         for waste in find_own_waste(job.area, job.out, sources, job.store, before=before):
             remove(waste, job.store)
     except (OSError, ClientError) as error:  # costs space, not the job
-        told = f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})"
-        console.print(told, markup=False, highlight=False, soft_wrap=True)
+        say(console, f"what is left of finished videos could not all be removed from {job.out} ({explain(error)})")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from flows.steps import now_and_then
 from storage.errors import FacemillError, NoRoomError
 
 LOG_FOLDER = "RAY_TMPDIR"
@@ -64,16 +65,15 @@ def room_watched() -> Iterator[None]:
             raise FacemillError(lack)
 
     def look() -> None:
-        while not ended.wait(_LOOKED_AT_EVERY_SECONDS):
-            if _lack_of(TO_GO_ON_BYTES):
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+        if _lack_of(TO_GO_ON_BYTES):
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
     before = signal.signal(signal.SIGUSR1, told)
-    watch = threading.Thread(target=look, name="room", daemon=True)
-    watch.start()
     try:
-        yield
+        with now_and_then(look, _LOOKED_AT_EVERY_SECONDS):
+            try:
+                yield
+            finally:
+                ended.set()  # before the watch is waited for, so that it ends this block no more
     finally:
-        ended.set()
-        watch.join()
         signal.signal(signal.SIGUSR1, before)

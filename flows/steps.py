@@ -46,22 +46,22 @@ def step(console: Console, doing: str, *, at_once: bool = True) -> Iterator[Step
             yield Step(doing, lambda line: status.update(Text(line)))
         return
     if at_once:
-        _say(console, doing)
+        say(console, doing)
     running = Step(doing, lambda _: None)
-    with now_and_then(lambda: _say(console, running.line())):
+    with now_and_then(lambda: say(console, running.line()), LINE_EVERY_SECONDS):
         yield running
 
 
 @contextmanager
-def now_and_then(tell: Callable[[], None]) -> Iterator[None]:
-    """Call `tell` every few seconds for the time of the block, from a thread of its own."""
+def now_and_then(act: Callable[[], None], every_seconds: float) -> Iterator[None]:
+    """Call `act` time after time while the block lasts, from a thread of its own."""
     ended = threading.Event()
 
     def beat() -> None:
-        while not ended.wait(LINE_EVERY_SECONDS):
-            tell()
+        while not ended.wait(every_seconds):
+            act()
 
-    thread = threading.Thread(target=beat, name="progress", daemon=True)
+    thread = threading.Thread(target=beat, name="now and then", daemon=True)
     thread.start()
     try:
         yield
@@ -76,5 +76,6 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
 
 
-def _say(console: Console, text: str) -> None:
+def say(console: Console, text: str) -> None:
+    """A line as it is: names of files are no markup."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -26,15 +26,8 @@ class OccupiedTime:
         self._cells.add(pts // self._cell)
 
     def stretches(self, shift: int = 0) -> list[Stretch]:
-        """What is occupied, in order, moved by so many ticks."""
-        found: list[Stretch] = []
-        for cell in sorted(self._cells):
-            start = cell * self._cell + shift
-            if found and found[-1][1] == start:
-                found[-1] = (found[-1][0], start + self._cell)
-            else:
-                found.append((start, start + self._cell))
-        return found
+        """What is occupied, one for each cell, moved by so many ticks."""
+        return [(cell * self._cell + shift, (cell + 1) * self._cell + shift) for cell in self._cells]
 
 
 def united(stretches: list[Stretch]) -> tuple[Stretch, ...]:

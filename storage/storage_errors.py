@@ -30,7 +30,8 @@ _BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
 """How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
 
 
-_OBJECT_STORES = ("s3://", "s3a://")
+S3_SCHEMES = ("s3://", "s3a://")
+"""How an address in an object store begins."""
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def _is_full(error: BaseException) -> TypeGuard[OSError]:
 
 def _place_of(url: str) -> str:
     """What is full: an object store has no disk, so it is the temporary folder, where its copies are made."""
-    return tempfile.gettempdir() if url.startswith(_OBJECT_STORES) else url
+    return tempfile.gettempdir() if url.startswith(S3_SCHEMES) else url
 
 
 @contextmanager

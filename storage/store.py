@@ -20,7 +20,7 @@ from fsspec.spec import AbstractFileSystem
 
 from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, SourceError, UsageError
-from storage.storage_errors import room_in, storage_errors_as
+from storage.storage_errors import S3_SCHEMES, room_in, storage_errors_as
 from storage.temporary import temporary_folder
 
 READ_BLOCK_BYTES = 4 << 20
@@ -44,7 +44,6 @@ ENDPOINT = r"^https?://[^@]*$"
 """What the URL of a server looks like. One with a password would carry it into records and logs."""
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-_S3_SCHEMES = ("s3://", "s3a://")
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}|arn:.*")
 
 
@@ -126,7 +125,7 @@ class Store:
                 f"{scheme}://...: no bucket's name has a colon; credentials belong into the environment, not into an "
                 "address"
             )
-        if not url.startswith(_S3_SCHEMES):
+        if not url.startswith(S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
         options: dict[str, Any] = {
             "use_listings_cache": False,

@@ -12,7 +12,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from actors.consistency import agreeing_patch
+from actors.consistency import restore_agreeing
 from actors.experts import Expert, load_expert
 from actors.experts.expert import AlignedFaceExpert, enlarge
 from actors.geometry import Landmarks
@@ -104,15 +104,12 @@ class ExpertRestorer:
                 for crop_rgb, places in zip(crops_rgb, landmarks, strict=True)
             ]
         started = time.perf_counter()
-        images = [
-            agreeing_patch(image, crop_rgb)
-            for image, crop_rgb in zip(self._expert.restore(crops_rgb, landmarks), crops_rgb, strict=True)
-        ]
+        images = restore_agreeing(self._expert, crops_rgb, landmarks)
         ms = 1000 * (time.perf_counter() - started) / max(1, len(crops_rgb))
         return [Restored(image, ms) for image in images]
 
     def _restore_one(self, landmarks: Landmarks, crop_rgb: Image) -> Image:
-        return agreeing_patch(self._expert.restore([crop_rgb], [landmarks])[0], crop_rgb)
+        return restore_agreeing(self._expert, [crop_rgb], [landmarks])[0]
 
 
 @dataclass(frozen=True)
