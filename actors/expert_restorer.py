@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
 from actors.consistency import restore_agreeing
 from actors.deadline import PART_SECONDS, each_within
-from actors.geometry import Landmarks, Placement, rotate_landmarks
+from actors.geometry import Landmarks, Placement, landmarks_in_crop
+from actors.identity import IdentityMeter, IdentityWeights
+from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
-from actors.work import FaceInFrame, ShardWork, from_table, to_table
+from actors.work import FaceInFrame, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
@@ -31,11 +34,15 @@ class ExpertRestorer:
         expert: Decision,
         size: SizeSettings,
         weights: ExpertWeights | None = None,
+        identity: IdentityWeights | None = None,
         *,
         device: str = "cpu",
         threads: int = 1,
         part_seconds: float = PART_SECONDS,
     ) -> None:
+        """Args:
+        identity: where SFace comes from; None for no identity gate.
+        """
         # In the actor only: the driver need not wait for torch.
         import torch
 
@@ -43,6 +50,8 @@ class ExpertRestorer:
         self._routed_here = expert
         self._size, self._part_seconds = size, part_seconds
         self._expert = loaded_expert(expert, weights, device=device)
+        cv2.setNumThreads(threads)
+        self._gate = IdentityGate(IdentityMeter(identity())) if identity else None
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         return each_within(self._part_seconds, self._rows(table))
@@ -57,26 +66,68 @@ class ExpertRestorer:
 
     def restore(self, work: ShardWork) -> ShardWork:
         """The row with the crops that are routed to this expert restored."""
-        mine = [
-            (face, index) for face in work.faces if face.decision is self._routed_here for index in face.crop_indices
-        ]
+        mine: dict[int, FaceInFrame | Witness] = {
+            witness.crop_index: witness for witness in work.witnesses if witness.decision is self._routed_here
+        }
+        for face in work.faces:
+            if face.decision is self._routed_here:
+                mine.update(dict.fromkeys(face.crop_indices, face))
         if work.error or not mine:
             return work
         placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, self._size))
         turns = work.shard.probe.rotation // 90
-        upright = [np.ascontiguousarray(np.rot90(work.crops[index], turns)) for _, index in mine]
-        restored = restore_agreeing(self._expert, upright, [landmarks_in_crop(face, turns) for face, _ in mine])
-        patches = {
-            index: placement.resample(np.ascontiguousarray(np.rot90(patch, -turns)), face.crop)
-            for (face, index), patch in zip(mine, restored, strict=True)
+        upright = {index: np.ascontiguousarray(np.rot90(work.crops[index], turns)) for index in mine}
+        places = {index: landmarks_in_crop(of.landmarks, of.crop, turns) for index, of in mine.items()}
+        restored = dict(
+            zip(mine, restore_agreeing(self._expert, list(upright.values()), list(places.values())), strict=True)
+        )
+        verdicts = {
+            number: (witness.pts, self._judged(witness, upright, restored, places))
+            for number, witness in enumerate(work.witnesses)
+            if witness.decision is self._routed_here
         }
-        return replace(work, crops={**work.crops, **patches})
+        faces = tuple(_gated(face, verdicts) if face.decision is self._routed_here else face for face in work.faces)
+        crops = {index: crop for index, crop in work.crops.items() if index not in mine}
+        for face in faces:
+            if face.decision is self._routed_here:
+                for index in face.crop_indices:
+                    patch = np.ascontiguousarray(np.rot90(restored[index], -turns))
+                    crops[index] = placement.resample(patch, face.crop)
+        return replace(work, faces=faces, crops=crops)
+
+    def _judged(
+        self,
+        witness: Witness,
+        upright: Mapping[int, np.ndarray],
+        restored: Mapping[int, np.ndarray],
+        places: Mapping[int, Landmarks],
+    ) -> Verdict:
+        """What the gate says of a witness, all of whose pixels are upright."""
+        if self._gate is None:
+            raise RuntimeError("a row has witnesses, but its expert no identity gate")
+        index = witness.crop_index
+        reference = np.array(witness.reference, np.float32)
+        return self._gate.judge(
+            upright[index], restored[index], places[index], witness.width, reference, witness.source_identity
+        )
 
 
-def landmarks_in_crop(face: FaceInFrame, turns: int) -> Landmarks:
-    """A face's landmarks in the pixels of its crop, after that was turned left by `turns` * 90 degrees."""
-    in_crop = tuple((x - face.crop.x0, y - face.crop.y0) for x, y in face.landmarks)
-    return rotate_landmarks(in_crop, turns, face.crop.width, face.crop.height)
+def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged]) -> FaceInFrame:
+    """A face as strong as its witnesses let it be; one that may not show at all loses its pixels."""
+    earlier, here, following = (verdicts.get(number) for number in face.witnesses or (-1, -1, -1))
+    told = here or following
+    if told is None:
+        return face
+    share = gated_strength(face.pts, earlier, here, following)
+    reasons = [verdict.reason for _, verdict in filter(None, (earlier, here, following)) if verdict.reason]
+    gated = replace(
+        face,
+        strength=face.strength * share,
+        identity=told[1].similarity,
+        source_identity=told[1].source_similarity,
+        reason="; ".join([face.reason, *dict.fromkeys(reasons)]) if share < 1 else face.reason,
+    )
+    return gated if share > 0 else replace(gated, crop_index=-1, second_crop_index=-1)
 
 
 def loaded_expert(expert: Decision, weights: ExpertWeights | None = None, *, device: str = "cpu") -> Expert:

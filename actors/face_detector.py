@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pyarrow as pa
 
@@ -17,6 +18,7 @@ from actors.detection import DetectionSettings, MtcnnDetector
 from actors.fading import Stretch, stretches
 from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
+from actors.identity import IdentityMeter, IdentityWeights
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
@@ -28,7 +30,8 @@ from actors.tracking import (
     TrackTimeline,
     link_tracks,
 )
-from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
+from actors.witnesses import SearchedFaces, Witnesses
+from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import SizeSettings, output_picture
@@ -59,11 +62,15 @@ class FaceDetector:
         routing: RoutingBounds,
         size: SizeSettings,
         experts: frozenset[Decision],
+        identity: IdentityWeights | None = None,
         *,
         device: str = "cpu",
         threads: int = 1,
         part_seconds: float = PART_SECONDS,
     ) -> None:
+        """Args:
+        identity: where SFace comes from; None for no witnesses, that is, no identity gate.
+        """
         import torch  # in the actor only: see actors/detection.py
 
         torch.set_num_threads(threads)
@@ -71,6 +78,8 @@ class FaceDetector:
         self._experts = experts
         self._threads, self._part_seconds = threads, part_seconds
         self._detector = MtcnnDetector(detection, device=device)
+        cv2.setNumThreads(threads)
+        self._meter = IdentityMeter(identity()) if identity else None
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         return each_within(self._part_seconds, self._rows(table))
@@ -87,12 +96,22 @@ class FaceDetector:
     def detect(self, shard: Shard) -> Iterator[ShardWork]:
         """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
         grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
-        frames, cuts = self._search(shard, grid)
+        searched_faces = self._searched_faces(shard)
+        frames, cuts = self._search(shard, grid, searched_faces)
         tracks = [self._routed(TrackTimeline.of(track, frames, cuts)) for track in link_tracks(frames, cuts)]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
-        yield from self._cut_out(shard, tracks, searched, grid.fade)
+        yield from self._cut_out(shard, tracks, searched, grid.fade, searched_faces)
 
-    def _search(self, shard: Shard, grid: DetectionGrid) -> tuple[list[DetectedFrame], SceneCuts]:
+    def _searched_faces(self, shard: Shard) -> SearchedFaces | None:
+        """Where witnesses are kept; None where nobody asks for them."""
+        if self._meter is None or not self._experts:
+            return None
+        placement = Placement.of(shard.probe, output_picture(shard.probe, self._size))
+        return SearchedFaces(self._meter, placement, shard.probe.rotation // 90)
+
+    def _search(
+        self, shard: Shard, grid: DetectionGrid, kept: SearchedFaces | None
+    ) -> tuple[list[DetectedFrame], SceneCuts]:
         """Detections at every grid point of the shard's window, and its cuts; a cell without a frame has no faces."""
         turns = shard.probe.rotation // 90
         searched: dict[int, DetectedFrame] = {}
@@ -109,13 +128,16 @@ class FaceDetector:
                     )
                     for face in faces
                 )
-                searched[grid.cell(pts)] = DetectedFrame(
+                searched[grid.cell(pts)] = frame = DetectedFrame(
                     pts,
                     tuple(
                         Detection(box, landmarks, score, sharpness_of(frame_rgb, box), f"{pts}:{index}")
                         for index, (box, landmarks, score) in enumerate(found)
                     ),
                 )
+                if kept is not None:
+                    for face in frame.faces:
+                        kept.keep(frame_rgb, face)
         if not searched:
             return [], cuts
         end = grid.window(shard.range).end
@@ -149,7 +171,12 @@ class FaceDetector:
         return _RoutedTrack(timeline, route, stretches(timeline, [decision for _, decision in route]))
 
     def _cut_out(
-        self, shard: Shard, tracks: list[_RoutedTrack], searched: frozenset[int], fade: Fraction
+        self,
+        shard: Shard,
+        tracks: list[_RoutedTrack],
+        searched: frozenset[int],
+        fade: Fraction,
+        kept: SearchedFaces | None,
     ) -> Iterator[ShardWork]:
         """Read the shard's own frames and cut crops, closing a part whenever its patches would be too many bytes."""
         picture = output_picture(shard.probe, self._size)
@@ -159,7 +186,7 @@ class FaceDetector:
         for frame in read_pictures(shard, self._store, self._size, threads=self._threads):
             assert frame.pts is not None
             if part.patch_bytes > MAX_PATCH_BYTES:
-                yield part.close(timelines, end=frame.pts)
+                yield part.close(tracks, placement, kept, end=frame.pts)
                 part = _Part(shard, start=frame.pts)
             part.pts.append(frame.pts)
             present = [
@@ -175,7 +202,7 @@ class FaceDetector:
                 strength = tracks[number].stretches[at].strength(frame.pts, fade)
                 face = replace(face, observed=frame.pts in searched, strength=strength)
                 part.add(face, moments_rgb, placement, wanted=face.decision in self._experts and strength > 0)
-        yield part.close(timelines, end=shard.range.end)
+        yield part.close(tracks, placement, kept, end=shard.range.end)
 
     def _face(
         self,
@@ -258,11 +285,19 @@ class _Part:
                 self.patch_bytes += 3 * max(target.width * target.height, crop.width * crop.height)
         self._faces.append(face)
 
-    def close(self, timelines: list[TrackTimeline], end: int | None) -> ShardWork:
+    def close(
+        self, tracks: list[_RoutedTrack], placement: Placement, kept: SearchedFaces | None, end: int | None
+    ) -> ShardWork:
         shard = self._shard.part(self._start, end)
+        timelines = [track.timeline for track in tracks]
         heads = [timeline.anchor_before(self._start) for timeline in timelines]
         tails = [timeline.anchor_before(end) for timeline in timelines]
         faces = tuple(
             replace(face, head_anchor=heads[face.track], tail_anchor=tails[face.track]) for face in self._faces
         )
-        return ShardWork(shard, faces, self._crops, len(self.pts), pts_digest(self.pts))
+        witnesses: list[Witness] = []
+        if kept is not None:
+            row = Witnesses(kept, placement, self._crops)
+            faces = tuple(row.of_faces(faces, timelines, [track.stretches for track in tracks]))
+            witnesses = row.called
+        return ShardWork(shard, faces, self._crops, len(self.pts), pts_digest(self.pts), witnesses=tuple(witnesses))

@@ -175,6 +175,12 @@ def rotate_landmarks(landmarks: Landmarks, turns: int, width: float, height: flo
     return landmarks
 
 
+def landmarks_in_crop(landmarks: Landmarks, crop: Rect, turns: int) -> Landmarks:
+    """Landmarks of a frame in the pixels of a crop, after that was turned left by `turns` * 90 degrees."""
+    in_crop = tuple((x - crop.x0, y - crop.y0) for x, y in landmarks)
+    return rotate_landmarks(in_crop, turns, crop.width, crop.height)
+
+
 def similarity_transform(source_xy: np.ndarray, target_xy: np.ndarray) -> np.ndarray:
     """The turn, scale and shift that brings points nearest to others in the least-squares sense (Umeyama, 1991).
 

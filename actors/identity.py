@@ -6,15 +6,23 @@ ONNX file of its model zoo (``sface`` in the registry of weights).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.geometry import Landmarks
 from weights import WeightsError
 
 EMBEDDING_LENGTH = 128
+
+IdentityWeights = Callable[[], bytes]
+"""Gives what is in SFace's file, on whatever machine an actor runs."""
+
+COMMON_WIDTH = 128
+"""Width of a face box, px, about as large as SFace sees it: nothing is lost, and no detail aliases."""
 
 Embedding = NDArray[np.float32]
 """(128,) of length 1."""
@@ -23,19 +31,24 @@ Embedding = NDArray[np.float32]
 class IdentityMeter:
     """SFace with its weights. Not thread-safe: an actor makes its own."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, model: Path | bytes) -> None:
         """Args:
-            path: SFace's ONNX file.
+            model: SFace's ONNX file, or what is in it.
 
         Raises:
-            WeightsError: the file is not such a network.
+            WeightsError: it is not such a network, or cannot be read.
         """
+        told = "SFace's weights" if isinstance(model, bytes) else str(model)
         logging = cv2.utils.logging
         level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # its warning about targets says nothing to a person
         try:
-            self._recogniser = cv2.FaceRecognizerSF.create(str(path), "")
+            content = model if isinstance(model, bytes) else model.read_bytes()
+            network = np.frombuffer(content, np.uint8)
+            self._recogniser = cv2.FaceRecognizerSF.create("onnx", network, np.empty(0, np.uint8))
+        except OSError as error:
+            raise WeightsError(f"{told}: cannot be read ({error.strerror})") from error
         except cv2.error as error:
-            raise WeightsError(f"{path}: OpenCV cannot read it as SFace; fetch it again ({error.err})") from error
+            raise WeightsError(f"{told}: OpenCV cannot read it as SFace; fetch it again ({error.err})") from error
         finally:
             logging.setLogLevel(level)
 
@@ -64,6 +77,25 @@ class IdentityMeter:
         aligned = self._recogniser.alignCrop(image_bgr, found.astype(np.float32)[None])
         vector = self._recogniser.feature(aligned).reshape(EMBEDDING_LENGTH)
         return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+
+    def embed_face(self, image_rgb: NDArray[np.uint8], landmarks: Landmarks, width: float) -> Embedding:
+        """The embedding of one face, brought to a common size first, so that pictures of several sizes compare.
+
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB.
+            landmarks: in its pixels, as :data:`actors.geometry.Landmarks`.
+            width: of the face box, its pixels.
+        """
+        height, across = image_rgb.shape[:2]
+        factor = COMMON_WIDTH / width
+        size = (max(1, round(factor * across)), max(1, round(factor * height)))
+        sized = image_rgb
+        if size != (across, height):
+            sized = np.asarray(
+                cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC), np.uint8
+            )
+        places = np.asarray(landmarks, np.float64) * (size[0] / across, size[1] / height) - 0.5
+        return self.embed(sized, places)
 
     def similarity(
         self,

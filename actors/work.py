@@ -3,6 +3,7 @@
     column    type                                          who writes it
     shard     binary                                        the plan; narrowed by FaceDetector when it cuts a shard
     faces     binary (Arrow IPC)                            FaceDetector
+    witnesses binary (Arrow IPC)                            FaceDetector, where the identity gate is on
     crops     list<{index, height, width, rgb}>             FaceDetector; each expert replaces its own by patches
     frames    int64                                         FaceDetector: frames it saw in the shard's range
     digest    string                                        FaceDetector: hash of their pts
@@ -14,8 +15,8 @@ A row is at most about `MAX_PATCH_BYTES` and a little: FaceDetector cuts crowded
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ ROW_SCHEMA = pa.schema(
     [
         ("shard", pa.binary()),
         ("faces", pa.large_binary()),
+        ("witnesses", pa.large_binary()),
         ("crops", pa.large_list(_CROP)),
         ("frames", pa.int64()),
         ("digest", pa.string()),
@@ -72,6 +74,13 @@ class FaceInFrame:
     """Of its pixels among the row's crops; -1 when none travel."""
     second_crop_index: int = -1
     """Of the same pixels in the other field of an interlaced frame; -1 when there is none."""
+    witnesses: tuple[int, ...] = ()
+    """Indices among the row's witnesses: of the last two of its track and decision at or before this frame, and of the
+    first one after it; -1 for one that there is not. Empty where the identity gate is off or has nothing to judge."""
+    identity: float | None = None
+    """Cosine of the restored face to its track's own identity at the last witness, before any weakening."""
+    source_identity: float | None = None
+    """Of the face as it was."""
 
     @property
     def crop_indices(self) -> tuple[int, ...]:
@@ -102,6 +111,42 @@ _FACE_SCHEMA = pa.schema(
         ("strength", pa.float64()),
         ("crop_index", pa.int32()),
         ("second_crop_index", pa.int32()),
+        ("witnesses", pa.list_(pa.int32())),
+        ("identity", pa.float64()),
+        ("source_identity", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A track's face at a grid point, in the row's range or next to it, by which the identity gate judges."""
+
+    pts: int
+    decision: Decision
+    width: float
+    """Of the box, source pixels."""
+    crop: Rect
+    landmarks: Landmarks
+    """In source pixels."""
+    reference: tuple[float, ...]
+    """The track's own identity there: an embedding."""
+    source_identity: float
+    """Cosine of the unrestored face to it."""
+    crop_index: int
+    """Of its pixels among the row's crops; a face of the row's range may have the same."""
+
+
+_WITNESS_SCHEMA = pa.schema(
+    [
+        ("pts", pa.int64()),
+        ("decision", pa.string()),
+        ("width", pa.float64()),
+        ("crop", pa.list_(pa.int32(), 4)),
+        ("landmarks", pa.list_(pa.list_(pa.float64(), 2), 5)),
+        ("reference", pa.list_(pa.float64())),
+        ("source_identity", pa.float64()),
+        ("crop_index", pa.int32()),
     ]
 )
 
@@ -114,21 +159,24 @@ class ShardWork:
     faces: tuple[FaceInFrame, ...] = ()
     """In order of pts, then of track."""
     crops: dict[int, np.ndarray] = field(default_factory=dict)
-    """By `FaceInFrame.crop_index`: (H, W, 3) uint8 RGB. A source crop until its expert has replaced it by the patch
-    that fills the crop's place in the result."""
+    """By `FaceInFrame.crop_index` and `Witness.crop_index`: (H, W, 3) uint8 RGB. A source crop until its expert has
+    replaced it by the patch that fills the crop's place in the result, or dropped it with its witness."""
     frames: int = 0
     digest: str = ""
     error: str = ""
+    witnesses: tuple[Witness, ...] = ()
+    """Told by the index of each to the faces that they judge: see `FaceInFrame.witnesses`."""
 
     def failed(self, error: str) -> ShardWork:
         """The same shard, given up: no pixels, only the reason."""
-        return replace(self, faces=(), crops={}, error=error)
+        return replace(self, faces=(), witnesses=(), crops={}, error=error)
 
     def to_row(self) -> dict[str, Any]:
         """Values of the columns of `ROW_SCHEMA`."""
         return {
             "shard": pickle.dumps(self.shard),
-            "faces": _faces_to_ipc(self.faces),
+            "faces": _to_ipc(self.faces, _FACE_SCHEMA),
+            "witnesses": _to_ipc(self.witnesses, _WITNESS_SCHEMA),
             "crops": [
                 {"index": index, "height": rgb.shape[0], "width": rgb.shape[1], "rgb": rgb.tobytes()}
                 for index, rgb in self.crops.items()
@@ -143,7 +191,8 @@ class ShardWork:
         """Inverse of `to_row`. The row comes from this job's own object store."""
         return cls(
             shard=pickle.loads(row["shard"]),
-            faces=_faces_from_ipc(row["faces"]),
+            faces=tuple(map(_face, _from_ipc(row["faces"]))),
+            witnesses=tuple(map(_witness, _from_ipc(row["witnesses"]))),
             crops={
                 crop["index"]: np.frombuffer(crop["rgb"], dtype=np.uint8).reshape(crop["height"], crop["width"], 3)
                 for crop in row["crops"]
@@ -164,26 +213,40 @@ def from_table(table: pa.Table) -> list[ShardWork]:
     return [ShardWork.from_row(row) for row in table.to_pylist()]
 
 
-def _faces_to_ipc(faces: tuple[FaceInFrame, ...]) -> bytes:
-    table = pa.Table.from_pylist([asdict(face) for face in faces], schema=_FACE_SCHEMA)
+def _to_ipc(items: Sequence[FaceInFrame | Witness], schema: pa.Schema) -> bytes:
+    table = pa.Table.from_pylist([asdict(item) for item in items], schema=schema)
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, _FACE_SCHEMA) as writer:
+    with pa.ipc.new_stream(sink, schema) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 
 
-def _faces_from_ipc(content: bytes) -> tuple[FaceInFrame, ...]:
-    names = [entry.name for entry in fields(FaceInFrame)]
-    return tuple(
-        FaceInFrame(
-            **{
-                **{name: row[name] for name in names},
-                "box": Box(*row["box"]),
-                "landmarks": tuple((x, y) for x, y in row["landmarks"]),
-                "crop": Rect(*row["crop"]),
-                "tier": Tier(row["tier"]),
-                "decision": Decision(row["decision"]),
-            }
-        )
-        for row in pa.ipc.open_stream(content).read_all().to_pylist()
-    )
+def _from_ipc(content: bytes) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pa.ipc.open_stream(content).read_all().to_pylist()
+    return rows
+
+
+def _face(row: dict[str, Any]) -> FaceInFrame:
+    told = {
+        "box": Box(*row["box"]),
+        "landmarks": _points(row["landmarks"]),
+        "crop": Rect(*row["crop"]),
+        "tier": Tier(row["tier"]),
+        "decision": Decision(row["decision"]),
+        "witnesses": tuple(row["witnesses"]),
+    }
+    return FaceInFrame(**{**row, **told})
+
+
+def _witness(row: dict[str, Any]) -> Witness:
+    told = {
+        "crop": Rect(*row["crop"]),
+        "landmarks": _points(row["landmarks"]),
+        "decision": Decision(row["decision"]),
+        "reference": tuple(row["reference"]),
+    }
+    return Witness(**{**row, **told})
+
+
+def _points(rows: list[list[float]]) -> Landmarks:
+    return tuple((x, y) for x, y in rows)

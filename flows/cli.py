@@ -93,6 +93,14 @@ def restore(
     expert_f_weights: Annotated[
         str | None, _flag("Someone else's model instead of Expert-F: a file, or a registered name.", "FILE|NAME")
     ] = None,
+    identity_gate: Annotated[
+        bool | None,
+        typer.Option(
+            "--identity-gate/--no-identity-gate",
+            help="Weaken restored faces that are not the same person any more. On, unless switched off.",
+            show_default=False,
+        ),
+    ] = None,
     w_skip: Annotated[
         str | None, _flag(f"Narrower faces are left as background. Default {_BOUNDS.w_skip:g}.", "PX")
     ] = None,

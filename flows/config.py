@@ -24,7 +24,7 @@ from weights import DEFAULT_FIDELITY
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_PIXELS_VERSION = 4
+_PIXELS_VERSION = 5
 """Raised when facemill itself changes what it makes of the same source, settings and weights."""
 
 _SIZE_ALLOWED = f"write WxH in pixels, {MIN_FRAME_SIDE} to {MAX_FRAME_SIDE} a side, such as 1920x1080"
@@ -70,6 +70,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """File or registered name of someone else's model, in Expert-T's place."""
     expert_f_weights: str | None = Field(None, min_length=1)
     """File or registered name of someone else's model, in Expert-F's place."""
+    identity_gate: bool = True
+    """Weaken restored faces that move away from the person they show; measured with SFace, which is fetched once."""
     baseline: bool = False
     """Also write each video only scaled."""
     compare: bool = False
@@ -142,6 +144,11 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
         }[self.experts]
 
     @property
+    def gates_identity(self) -> bool:
+        """Whether restored faces are compared with their tracks' own identity."""
+        return self.identity_gate and bool(self.active_experts)
+
+    @property
     def variants(self) -> tuple[Variant, ...]:
         """The videos written for each source."""
         wanted = {"restored": True, "baseline": self.baseline, "compare": self.compare}
@@ -166,6 +173,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             "version": _PIXELS_VERSION,
             "experts": self.experts,
             **({"fidelity": self.fidelity} if self.mixes_own_sets else {}),
+            "identity_gate": self.gates_identity,
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{

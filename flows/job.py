@@ -12,7 +12,10 @@ from storage.catalogue import Source, search_sources, searched_folders
 from storage.errors import UsageError
 from storage.receipts import WorkArea
 from storage.store import Store, absolute, is_remote, join
-from weights import ExpertWeights, choose_weights
+from weights import ExpertWeights, choose_weights, entry_of
+
+IDENTITY = "sface"
+"""Registered name of the network that tells whether two faces are one person's."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,9 @@ def open_job(config: JobConfig) -> Job:
     _refuse_sources(out, sources)
     experts = _chosen_weights(config)
     store.check_writable(out)
+    sface = entry_of(IDENTITY) if config.gates_identity else None
     weights = tuple(file for expert in experts.values() for file in expert.files)
+    weights += ((sface.name, sface.sha256),) if sface else ()
     name = config.job_id(sources, dict(weights))
     return Job(config, store, tuple(sources), out, experts, weights, name, tuple(found.hidden))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray.data
@@ -17,10 +18,11 @@ from actors.frame_compositor import FrameCompositor
 from actors.routing import Decision
 from actors.work import ShardWork, to_table
 from flows import patience
-from flows.job import Job
+from flows.job import IDENTITY, Job
 from flows.pools import Pool, PoolPlan
 from storage.receipts import Receipt
 from storage.shards import Shard
+from weights import find_weights, verify_weights
 
 
 def set_ray_data_context() -> None:
@@ -45,6 +47,17 @@ def receipts(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Generator[Re
             yield Receipt.from_json(row["receipt"])
 
 
+class InObjectStore:
+    """A file's content for actors on any machine: read once here, moved once to each machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._content = ray.put(path.read_bytes())
+
+    def __call__(self) -> bytes:
+        content: bytes = ray.get(self._content)
+        return content
+
+
 def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     """One linear plan: every row passes both experts, each of which touches only its own crops.
 
@@ -53,11 +66,12 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     config, size, experts = job.config, job.config.output_size, job.config.active_experts
     rows: Dataset = ray.data.from_arrow([to_table([ShardWork(shard)]) for shard in shards])
     add = partial(_through, most=len(shards), part_seconds=config.pools.seconds_for(config.shard_seconds))
-    detector = (job.store, config.detection, config.routing, size, experts)
+    identity = InObjectStore(verify_weights(find_weights(IDENTITY))) if config.gates_identity else None
+    detector = (job.store, config.detection, config.routing, size, experts, identity)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):
         if expert in experts:
-            rows = add(rows, ExpertRestorer, pool, (expert, size, job.experts[expert]), on_device=True)
+            rows = add(rows, ExpertRestorer, pool, (expert, size, job.experts[expert], identity), on_device=True)
     compositor = (job.store, job.area, size, config.encode, config.variants)
     return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 

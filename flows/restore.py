@@ -12,7 +12,7 @@ from rich.console import Console
 from flows.cluster import ray_session
 from flows.config import JobConfig
 from flows.driver import Driver, FirstFailureError, Outcome
-from flows.job import Job, open_job
+from flows.job import IDENTITY, Job, open_job
 from flows.ledger import Ledger
 from flows.models import check_models
 from flows.pipeline import receipts, set_ray_data_context
@@ -28,6 +28,8 @@ from storage.manifest import join_tables, tables_are_joined
 from storage.receipts import read_receipts
 from storage.storage_errors import storage_errors_as
 from storage.words import counted
+from weights import WeightsError, entry_of
+from weights.fetching import fetch_weights
 
 _ABANDONED_AFTER = timedelta(days=1)
 """An upload to the name of a result: until then it may be another job's."""
@@ -71,9 +73,22 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
     return job, outcome
 
 
+def _bring_identity_weights(console: Console) -> None:
+    """Fetch what the identity gate measures with, unless it is here and whole."""
+    entry = entry_of(IDENTITY)
+    told = f"fetching {entry.name}, {(entry.size or 0) / 1e6:.0f} MB, by which the identity gate tells people apart"
+    try:
+        with step(console, told, at_once=not entry.path.is_file()):
+            fetch_weights(entry)
+    except WeightsError as error:
+        raise WeightsError(f"{error}. Or do without the identity gate: --no-identity-gate") from error
+
+
 def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> None:
     """Start Ray, see that the job can run there, and only then begin it."""
     config = job.config
+    if config.gates_identity:
+        _bring_identity_weights(console)
     with ExitStack() as session:
         with _starting(config.ray_address, console):
             session.enter_context(ray_session(config.ray_address))

@@ -103,7 +103,8 @@ FACES_SCHEMA = pa.schema(
         ("decision", pa.string()),  # skip | resize | expert_t | expert_f
         ("expert", pa.string()),  # whose pixels were blended in; null when none
         ("strength", pa.float32()),  # 0 to 1
-        ("identity", pa.float32()),  # cosine to the source face; null until it is measured
+        ("identity", pa.float32()),  # cosine of the restored face to its track's own identity; null: not measured
+        ("source_identity", pa.float32()),  # of the face as it was
         ("reason", pa.string()),
         ("altered_x0", pa.int32()),  # pixels of the result outside this rectangle are untouched; null when none
         ("altered_y0", pa.int32()),

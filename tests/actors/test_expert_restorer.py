@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from actors.expert_restorer import ExpertRestorer, landmarks_in_crop, loaded_expert
+from actors.expert_restorer import ExpertRestorer, loaded_expert
 from actors.experts.expert import enlarge
 from actors.experts.srnet import SRNet
-from actors.geometry import Box, Landmarks, Rect
+from actors.geometry import Box, Landmarks, Rect, landmarks_in_crop
 from actors.routing import Decision
 from actors.work import ShardWork
 from storage.encoding import SizeSettings
@@ -60,7 +60,7 @@ def test_landmarks_lie_on_the_same_pixels_of_the_crop_as_the_expert_sees_it(rota
 
 def test_landmarks_of_a_crop_that_lies_as_it_is_are_only_shifted() -> None:
     (one,) = work_of(0, (3, 5)).faces
-    assert landmarks_in_crop(one, 0)[0] == (3.5, 5.5)
+    assert landmarks_in_crop(one.landmarks, one.crop, 0)[0] == (3.5, 5.5)
 
 
 def test_a_job_may_put_another_model_in_an_experts_place(tmp_path: Path) -> None:

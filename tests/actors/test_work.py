@@ -6,7 +6,7 @@ import numpy as np
 
 from actors.geometry import Box, Rect
 from actors.routing import Decision, Tier
-from actors.work import ROW_SCHEMA, FaceInFrame, ShardWork, from_table, to_table
+from actors.work import ROW_SCHEMA, FaceInFrame, ShardWork, Witness, from_table, to_table
 from storage.catalogue import Source
 from storage.shards import PtsRange, Shard
 from storage.store import FileIdentity
@@ -32,19 +32,34 @@ def face(pts: int, crop_index: int, decision: Decision = Decision.EXPERT_T) -> F
         crop=Rect(0, 0, 84, 110),
         strength=0.25,
         crop_index=crop_index,
+        witnesses=(-1, 0, 1),
+        identity=0.875,
     )
+
+
+WITNESS = Witness(
+    pts=3600,
+    decision=Decision.EXPERT_F,
+    width=70.6,
+    crop=Rect(0, 0, 84, 110),
+    landmarks=((20.1, 1 / 7), (50, 31), (35, 50), (22, 70), (48, 71.5)),
+    reference=(0.6, -0.8),
+    source_identity=0.97,
+    crop_index=1,
+)
 
 
 def work() -> ShardWork:
     rng = np.random.default_rng(1)
     crops = {number: rng.integers(0, 256, (20 + number, 30, 3), np.uint8) for number in range(3)}
     faces = (face(0, 0), face(3600, 1), face(7200, -1, Decision.SKIP))
-    return ShardWork(SHARD, faces, crops, frames=25, digest="abc")
+    return ShardWork(SHARD, faces, crops, frames=25, digest="abc", witnesses=(WITNESS,))
 
 
 def test_a_row_comes_back_as_it_went() -> None:
     (back,) = from_table(to_table([work()]))
     sent = work()
+    assert back.witnesses == sent.witnesses
     assert (back.shard, back.faces, back.frames, back.digest, back.error) == (SHARD, sent.faces, 25, "abc", "")
     assert list(back.crops) == list(sent.crops)
     assert all(np.array_equal(back.crops[number], sent.crops[number]) for number in sent.crops)

@@ -1,0 +1,141 @@
+"""The identity gate: a restored face that moves away from its person, or is full of a pattern, shows less, or not.
+
+It is judged at a track's grid points, by witnesses: the face there before and after its restoration. Both are compared
+with the track's own identity, the mean embedding of its sharpest faces near by. Restoring costs a face some likeness to
+its blurred self, so it may be farther off than its source by :func:`allowed_drop`. And what a restored face has in its
+finest octave is compared with the next one: no face has more in there, but the patterns of a broken network have.
+docs/evaluation.md has how the bounds were found, and what they catch.
+
+What a frame gets follows from the witnesses about it alone, so that it is the same in whichever shard the frame lies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.geometry import Landmarks
+from actors.identity import Embedding, IdentityMeter, cosine
+
+STEPS = (1.0, 0.75, 0.5, 0.25)
+"""Strengths that are tried in turn; a face that passes at none is left as it was."""
+
+ALLOWED_DROPS = ((50.0, 0.17), (64.0, 0.14), (80.0, 0.12), (100.0, 0.12), (125.0, 0.09))
+"""(width of the face in source px, most that its similarity may drop), linear between, held beyond the ends."""
+
+MOST_FINE_DETAIL = 1.05
+"""Of :func:`fine_detail`. Restored faces of people held out from training stay under 0.98, shuffled weights begin at 1.11."""
+
+_SURROUNDINGS = 0.22
+"""Share of a crop on either side that does not count as face when fine detail is measured."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says of a track at one grid point."""
+
+    strength: float
+    """Share of the restored face that may show: one of :data:`STEPS`, or 0."""
+    similarity: float
+    """Cosine of the face as restored, before any weakening, to the track's own identity."""
+    source_similarity: float
+    """Of the face as it was."""
+    reason: str
+    """Why it is weakened, with each step that was tried; empty when it is not."""
+
+
+Judged = tuple[int, Verdict]
+"""A witness's pts, and what the gate says of it."""
+
+
+def allowed_drop(width: float) -> float:
+    """Most that the similarity of a good restoration drops, for a face `width` source px wide."""
+    return float(np.interp(width, *np.transpose(ALLOWED_DROPS)))
+
+
+def fine_detail(face_rgb: NDArray[np.uint8]) -> float:
+    """How much of a face is in its finest octave: root mean square over that of the next octave, of the grey picture.
+
+    Args:
+        face_rgb: (H, W, 3) uint8, a face with its surroundings.
+    """
+    grey = cv2.cvtColor(face_rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    height, width = grey.shape
+    rows, columns = (slice(round(_SURROUNDINGS * side), round((1 - _SURROUNDINGS) * side)) for side in (height, width))
+    grey = grey[rows, columns]
+    if min(grey.shape) < 8:
+        return 0.0
+    halved, quartered = _without_finest(grey, 2), _without_finest(grey, 4)
+    finest, next_octave = (float(np.sqrt(np.mean(octave**2))) for octave in (grey - halved, halved - quartered))
+    return finest / max(next_octave, 0.25)  # flat skin has less than rounding adds
+
+
+def _without_finest(grey: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    height, width = grey.shape
+    small = cv2.resize(grey, (width // factor, height // factor), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+class IdentityGate:
+    """Judges restored faces. Not thread-safe: an actor makes its own."""
+
+    def __init__(self, meter: IdentityMeter) -> None:
+        self._meter = meter
+
+    def judge(
+        self,
+        crop_rgb: NDArray[np.uint8],
+        patch_rgb: NDArray[np.uint8],
+        landmarks: Landmarks,
+        width: float,
+        reference: Embedding,
+        source_similarity: float,
+    ) -> Verdict:
+        """The greatest of :data:`STEPS` at which a restored face is still its person.
+
+        Args:
+            crop_rgb: (H, W, 3) uint8, upright.
+            patch_rgb: (k * H, k * W, 3) uint8, what an expert made of it.
+            landmarks: in pixels of the crop.
+            width: of the face box, pixels of the crop.
+            reference: the track's own identity.
+            source_similarity: of the face as it was, to that.
+        """
+        scale = patch_rgb.shape[1] / crop_rgb.shape[1]
+        enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        places = tuple((scale * x, scale * y) for x, y in landmarks)
+        least = source_similarity - allowed_drop(width)
+        similarities: list[float] = []
+        faults: list[str] = []
+        for strength in STEPS:
+            shown = np.asarray(cv2.addWeighted(patch_rgb, strength, enlarged, 1 - strength, 0), np.uint8)
+            similarities.append(cosine(self._meter.embed_face(shown, places, scale * width), reference))
+            fault = _fault(similarities[-1], least, fine_detail(shown))
+            if not fault:
+                break
+            faults.append(f"{fault} at strength {strength:g}")
+        strength = STEPS[len(faults)] if len(faults) < len(STEPS) else 0.0
+        return Verdict(strength, similarities[0], source_similarity, "; ".join(faults))
+
+
+def _fault(similarity: float, least: float, fine: float) -> str:
+    if similarity < least:
+        return f"identity {similarity:.2f} < {least:.2f}"
+    return f"fine detail {fine:.2f} > {MOST_FINE_DETAIL:g}" if fine > MOST_FINE_DETAIL else ""
+
+
+def gated_strength(pts: int, earlier: Judged | None, here: Judged | None, following: Judged | None) -> float:
+    """Share of a restored face at a frame: linear between two witnesses, and each counts up to the next ones, too.
+
+    Args:
+        here: the last witness at or before the frame; `earlier` is the one before it.
+        following: the first witness after the frame.
+    """
+    past = min((verdict.strength for _, verdict in filter(None, (earlier, here))), default=None)
+    future = min((verdict.strength for _, verdict in filter(None, (here, following))), default=None)
+    if here is None or following is None or past is None or future is None:
+        return next((strength for strength in (past, future) if strength is not None), 1.0)
+    return past + (future - past) * (pts - here[0]) / (following[0] - here[0])

@@ -1,0 +1,120 @@
+"""A restored face shows as much as it is still its person, and no pattern shows at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.data import astronaut
+
+from actors import identity_gate
+from actors.expert_restorer import ExpertRestorer
+from actors.identity import Embedding, IdentityMeter
+from actors.identity_gate import STEPS, IdentityGate, Verdict, allowed_drop, fine_detail, gated_strength
+from actors.routing import Decision
+from actors.work import ShardWork, Witness
+from storage.encoding import SizeSettings
+from tests.actors.test_expert_restorer import CROP, Recorder, work_of
+from tests.flows.evaluation.conftest import LANDMARKS, embedding_file
+
+WIDTH = 25.0
+CORNER = (170, 70)  # of the face in the picture
+PATCH = np.ascontiguousarray(astronaut()[70:190, 170:290])
+CROP_RGB = np.asarray(cv2.resize(PATCH, (30, 30), interpolation=cv2.INTER_AREA), np.uint8)
+PLACES = tuple(((x + 0.5 - CORNER[0]) / 4, (y + 0.5 - CORNER[1]) / 4) for x, y in LANDMARKS)
+
+
+@pytest.fixture(scope="module")
+def meter(tmp_path_factory: pytest.TempPathFactory) -> IdentityMeter:
+    return IdentityMeter(embedding_file(tmp_path_factory.mktemp("gate") / "small.onnx"))
+
+
+def verdict_on(meter: IdentityMeter, patch_rgb: NDArray[np.uint8]) -> Verdict:
+    own = meter.embed_face(CROP_RGB, PLACES, WIDTH)
+    return IdentityGate(meter).judge(CROP_RGB, patch_rgb, PLACES, WIDTH, own, 1.0)
+
+
+def test_a_face_that_is_still_its_person_shows_in_full(meter: IdentityMeter) -> None:
+    verdict = verdict_on(meter, PATCH)
+    assert (verdict.strength, verdict.reason) == (1.0, "")
+    assert verdict.similarity > 1 - allowed_drop(WIDTH)
+    assert verdict.source_similarity == 1
+
+
+def test_another_face_is_weakened_by_steps_and_every_step_is_told(
+    meter: IdentityMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity_gate, "ALLOWED_DROPS", ((50.0, 0.05),))  # this small network sees mostly brightness
+    other = np.ascontiguousarray(255 - PATCH[::-1])
+    verdict = verdict_on(meter, other)
+    assert verdict.strength < 1
+    tried = STEPS[: STEPS.index(verdict.strength)] if verdict.strength else STEPS
+    assert [part.rsplit(" ", 1)[1] for part in verdict.reason.split("; ")] == [f"{step:g}" for step in tried]
+    assert verdict.reason.startswith(f"identity {verdict.similarity:.2f} < {1 - allowed_drop(WIDTH):.2f} at strength 1")
+
+
+def test_a_pattern_is_weakened_though_the_person_is_the_same(meter: IdentityMeter) -> None:
+    rows, columns = np.indices(PATCH.shape[:2])
+    pattern = np.where((rows + columns) % 2, 25, -25)[..., None]
+    covered = np.clip(PATCH.astype(int) + pattern, 0, 255).astype(np.uint8)
+    assert fine_detail(PATCH) < 1 < 1.4 < fine_detail(covered)
+    verdict = verdict_on(meter, covered)
+    assert verdict.similarity > 1 - allowed_drop(WIDTH)
+    assert verdict.strength < 1
+    assert "fine detail" in verdict.reason
+
+
+def test_between_witnesses_strength_is_linear_and_the_weaker_neighbour_counts() -> None:
+    whole, half = (10, Verdict(1.0, 1, 1, "")), (20, Verdict(0.5, 1, 1, "why"))
+    after = (30, Verdict(1.0, 1, 1, ""))
+    assert gated_strength(10, None, whole, half) == 1.0
+    assert gated_strength(15, None, whole, half) == pytest.approx(0.75)
+    assert gated_strength(20, whole, half, after) == 0.5
+    assert gated_strength(25, whole, half, after) == 0.5  # the weak one counts up to the next
+    assert gated_strength(35, half, after, (40, Verdict(1.0, 1, 1, ""))) == pytest.approx(0.75)
+    assert gated_strength(5, None, None, half) == 0.5
+    assert gated_strength(45, None, half, None) == 0.5
+    assert gated_strength(45, None, None, None) == 1.0
+
+
+class Strict:
+    """A gate's meter to which no restored face is like its source."""
+
+    def embed_face(self, image_rgb: NDArray[np.uint8], landmarks: object, width: float) -> Embedding:
+        return np.array([0, 1], np.float32)
+
+
+def test_a_face_that_may_not_show_loses_its_pixels_and_says_why() -> None:
+    restorer = ExpertRestorer(Decision.EXPERT_T, SizeSettings(scale=4))
+    restorer._expert = Recorder()  # type: ignore[assignment]
+    restorer._gate = IdentityGate(Strict())  # type: ignore[arg-type]
+    work = with_witness(work_of(0, (11, 40)))
+    (face,) = (done := restorer.restore(work)).faces
+    assert (face.strength, face.crop_indices, done.crops) == (0.0, (), {})
+    assert (face.identity, face.source_identity) == (0.0, 0.9)
+    assert face.reason.startswith("because; identity 0.00 <")
+
+
+def test_a_row_without_witnesses_is_as_it_was() -> None:
+    restorer = ExpertRestorer(Decision.EXPERT_T, SizeSettings(scale=4))
+    restorer._expert = Recorder()  # type: ignore[assignment]
+    work = work_of(0, (11, 40))
+    assert restorer.restore(work).faces == work.faces
+
+
+def with_witness(work: ShardWork) -> ShardWork:
+    (face,) = work.faces
+    witness = Witness(
+        pts=face.pts,
+        decision=face.decision,
+        width=face.width,
+        crop=CROP,
+        landmarks=face.landmarks,
+        reference=(1.0, 0.0),
+        source_identity=0.9,
+        crop_index=0,
+    )
+    return replace(work, faces=(replace(face, witnesses=(-1, 0, -1)),), witnesses=(witness,))
