@@ -108,7 +108,13 @@ class ExpertRestorer:
         index = witness.crop_index
         reference = np.array(witness.reference, np.float32)
         return self._gate.judge(
-            upright[index], restored[index], places[index], witness.width, reference, witness.source_identity
+            upright[index],
+            restored[index],
+            places[index],
+            witness.width,
+            witness.sharpness,
+            reference,
+            witness.source_identity,
         )
 
 

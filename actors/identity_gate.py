@@ -26,8 +26,12 @@ STEPS = (1.0, 0.75, 0.5, 0.25)
 ALLOWED_DROPS = ((50.0, 0.17), (64.0, 0.14), (80.0, 0.12), (100.0, 0.12), (125.0, 0.09))
 """(width of the face in source px, most that its similarity may drop), linear between, held beyond the ends."""
 
+SHARP_SHARES = ((80.0, 1.0), (320.0, 0.7), (1280.0, 0.3))
+"""(sharpness of the face, share of that drop), linear in the logarithm: what is sharp is changed little."""
+
 MOST_FINE_DETAIL = 1.05
-"""Of :func:`fine_detail`. Restored faces of people held out from training stay under 0.98, shuffled weights begin at 1.11."""
+"""Of :func:`fine_detail`. Restored faces of people held out from training stay under 0.98, those of shuffled weights
+begin at 1.11."""
 
 _SURROUNDINGS = 0.22
 """Share of a crop on either side that does not count as face when fine detail is measured."""
@@ -51,9 +55,16 @@ Judged = tuple[int, Verdict]
 """A witness's pts, and what the gate says of it."""
 
 
-def allowed_drop(width: float) -> float:
-    """Most that the similarity of a good restoration drops, for a face `width` source px wide."""
-    return float(np.interp(width, *np.transpose(ALLOWED_DROPS)))
+def allowed_drop(width: float, sharpness: float) -> float:
+    """Most that the similarity of a good restoration drops.
+
+    Args:
+        width: of the face, source px.
+        sharpness: q of the routing table.
+    """
+    bounds, shares = np.transpose(SHARP_SHARES)
+    share = np.interp(np.log(max(sharpness, 1e-9)), np.log(bounds), shares)
+    return float(share * np.interp(width, *np.transpose(ALLOWED_DROPS)))
 
 
 def fine_detail(face_rgb: NDArray[np.uint8]) -> float:
@@ -91,6 +102,7 @@ class IdentityGate:
         patch_rgb: NDArray[np.uint8],
         landmarks: Landmarks,
         width: float,
+        sharpness: float,
         reference: Embedding,
         source_similarity: float,
     ) -> Verdict:
@@ -101,13 +113,14 @@ class IdentityGate:
             patch_rgb: (k * H, k * W, 3) uint8, what an expert made of it.
             landmarks: in pixels of the crop.
             width: of the face box, pixels of the crop.
+            sharpness: of the unrestored face.
             reference: the track's own identity.
             source_similarity: of the face as it was, to that.
         """
         scale = patch_rgb.shape[1] / crop_rgb.shape[1]
         enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         places = tuple((scale * x, scale * y) for x, y in landmarks)
-        least = source_similarity - allowed_drop(width)
+        least = source_similarity - allowed_drop(width, sharpness)
         similarities: list[float] = []
         faults: list[str] = []
         for strength in STEPS:

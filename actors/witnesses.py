@@ -155,6 +155,7 @@ class Witnesses:
                 pts=pts,
                 decision=face.decision,
                 width=box.width,
+                sharpness=found.sharpness,
                 crop=crop,
                 landmarks=timeline.landmarks[at],
                 reference=tuple(map(float, reference)),

@@ -126,6 +126,8 @@ class Witness:
     decision: Decision
     width: float
     """Of the box, source pixels."""
+    sharpness: float
+    """As the detector measured it."""
     crop: Rect
     landmarks: Landmarks
     """In source pixels."""
@@ -142,6 +144,7 @@ _WITNESS_SCHEMA = pa.schema(
         ("pts", pa.int64()),
         ("decision", pa.string()),
         ("width", pa.float64()),
+        ("sharpness", pa.float64()),
         ("crop", pa.list_(pa.int32(), 4)),
         ("landmarks", pa.list_(pa.list_(pa.float64(), 2), 5)),
         ("reference", pa.list_(pa.float64())),

@@ -20,7 +20,7 @@ from storage.encoding import SizeSettings
 from tests.actors.test_expert_restorer import CROP, Recorder, work_of
 from tests.flows.evaluation.conftest import LANDMARKS, embedding_file
 
-WIDTH = 25.0
+WIDTH, SHARPNESS = 25.0, 60.0
 CORNER = (170, 70)  # of the face in the picture
 PATCH = np.ascontiguousarray(astronaut()[70:190, 170:290])
 CROP_RGB = np.asarray(cv2.resize(PATCH, (30, 30), interpolation=cv2.INTER_AREA), np.uint8)
@@ -34,14 +34,21 @@ def meter(tmp_path_factory: pytest.TempPathFactory) -> IdentityMeter:
 
 def verdict_on(meter: IdentityMeter, patch_rgb: NDArray[np.uint8]) -> Verdict:
     own = meter.embed_face(CROP_RGB, PLACES, WIDTH)
-    return IdentityGate(meter).judge(CROP_RGB, patch_rgb, PLACES, WIDTH, own, 1.0)
+    return IdentityGate(meter).judge(CROP_RGB, patch_rgb, PLACES, WIDTH, SHARPNESS, own, 1.0)
 
 
 def test_a_face_that_is_still_its_person_shows_in_full(meter: IdentityMeter) -> None:
     verdict = verdict_on(meter, PATCH)
     assert (verdict.strength, verdict.reason) == (1.0, "")
-    assert verdict.similarity > 1 - allowed_drop(WIDTH)
+    assert verdict.similarity > 1 - allowed_drop(WIDTH, SHARPNESS)
     assert verdict.source_similarity == 1
+
+
+def test_wide_and_sharp_faces_may_change_least() -> None:
+    assert allowed_drop(50, 10) == allowed_drop(20, 80) == 0.17
+    assert allowed_drop(90, 80) == pytest.approx(0.12)
+    assert allowed_drop(200, 5000) == pytest.approx(0.3 * 0.09)
+    assert allowed_drop(50, 320) == pytest.approx(0.7 * 0.17)
 
 
 def test_another_face_is_weakened_by_steps_and_every_step_is_told(
@@ -53,7 +60,9 @@ def test_another_face_is_weakened_by_steps_and_every_step_is_told(
     assert verdict.strength < 1
     tried = STEPS[: STEPS.index(verdict.strength)] if verdict.strength else STEPS
     assert [part.rsplit(" ", 1)[1] for part in verdict.reason.split("; ")] == [f"{step:g}" for step in tried]
-    assert verdict.reason.startswith(f"identity {verdict.similarity:.2f} < {1 - allowed_drop(WIDTH):.2f} at strength 1")
+    assert verdict.reason.startswith(
+        f"identity {verdict.similarity:.2f} < {1 - allowed_drop(WIDTH, SHARPNESS):.2f} at strength 1"
+    )
 
 
 def test_a_pattern_is_weakened_though_the_person_is_the_same(meter: IdentityMeter) -> None:
@@ -62,7 +71,7 @@ def test_a_pattern_is_weakened_though_the_person_is_the_same(meter: IdentityMete
     covered = np.clip(PATCH.astype(int) + pattern, 0, 255).astype(np.uint8)
     assert fine_detail(PATCH) < 1 < 1.4 < fine_detail(covered)
     verdict = verdict_on(meter, covered)
-    assert verdict.similarity > 1 - allowed_drop(WIDTH)
+    assert verdict.similarity > 1 - allowed_drop(WIDTH, SHARPNESS)
     assert verdict.strength < 1
     assert "fine detail" in verdict.reason
 
@@ -111,6 +120,7 @@ def with_witness(work: ShardWork) -> ShardWork:
         pts=face.pts,
         decision=face.decision,
         width=face.width,
+        sharpness=face.sharpness,
         crop=CROP,
         landmarks=face.landmarks,
         reference=(1.0, 0.0),

@@ -41,6 +41,7 @@ WITNESS = Witness(
     pts=3600,
     decision=Decision.EXPERT_F,
     width=70.6,
+    sharpness=33.3,
     crop=Rect(0, 0, 84, 110),
     landmarks=((20.1, 1 / 7), (50, 31), (35, 50), (22, 70), (48, 71.5)),
     reference=(0.6, -0.8),

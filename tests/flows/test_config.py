@@ -114,6 +114,7 @@ NAMING = {
     "score": "0.8",
     "experts": "t",
     "fidelity": "0.75",
+    "identity_gate": False,
     "baseline": True,
     "compare": True,
     "shard_seconds": "9",
@@ -148,6 +149,12 @@ def test_settings_that_no_result_depends_on_are_the_same_job(name: str, value: o
 
 def test_of_every_setting_it_is_decided_whether_it_names_the_job() -> None:
     assert {*NAMING, *NOT_NAMING, *BY_WHAT_IS_FOUND} == set(JobConfig.model_fields)
+
+
+def test_without_experts_the_identity_gate_has_nothing_to_name_a_job_by() -> None:
+    one, other = (load_config(None, {**GIVEN, "experts": "none", "identity_gate": on}) for on in (True, False))
+    assert job_id(one) == job_id(other)
+    assert not one.gates_identity
 
 
 @pytest.mark.parametrize(
