@@ -5,6 +5,7 @@ How faces are degraded and compared: docs/evaluation.md.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -18,13 +19,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from actors.identity import IdentityMeter
 from actors.routing import RoutingBounds, Tier, tier_of
-from flows.evaluation import calibration
+from flows.evaluation import calibration, gate_calibration
 from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
 from flows.evaluation.calibration import Calibration, calibrate
 from flows.evaluation.chart import calibration_chart
 from flows.evaluation.figures import load_meter
 from flows.evaluation.flicker import FRAMES, FlickerRow, flicker_rows
+from flows.evaluation.options import known, listed, width_of
 from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows, write_text
 from flows.evaluation.peers import PEERS, check_peers, load_peer
 from flows.evaluation.progress import EvaluationProgress
@@ -36,13 +39,12 @@ from flows.evaluation.tables import print_tables
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
-from weights import DEFAULT_FIDELITY, user_cache
+from weights import DEFAULT_FIDELITY, find_weights, user_cache, verify_weights
 
 WIDTHS = (50, 64, 80, 100, 125, 150)
 CLIP_WIDTHS = (64, 125)
 """Flicker is measured at these, as far as they are among the widths."""
 
-_ALLOWED_WIDTHS = range(32, 401)
 _NARROWEST_PRINT = 150
 """Columns that tables get where there is no terminal."""
 
@@ -89,7 +91,8 @@ def evaluate(
     ] = None,
     clips: Annotated[int, typer.Option(min=0, help="Moving clips that flicker is measured on.")] = 3,
     calibrate_bound: Annotated[
-        Literal["q_low"] | None, typer.Option("--calibrate", help="Find the best q_low instead of tables.")
+        Literal["q_low", "identity"] | None,
+        typer.Option("--calibrate", help="Instead of tables: find the best q_low, or try the identity gate's bounds."),
     ] = None,
     q_low: Annotated[float | None, typer.Option(min=0, help="The router's bound. Default: the one in force.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
@@ -109,6 +112,12 @@ def evaluate(
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
+    if calibrate_bound == "identity":
+        choice = ExpertChoice(device, fidelity, weights_t, weights_f)
+        _try_gate(
+            data, split, faces, widths, strengths, choice, threads, cache, out, peers=peers, seed=seed, as_json=as_json
+        )
+        return
     calibrating = bool(calibrate_bound)
     if calibrating or (as_json and out is None):
         clips = 0  # nobody would see their flicker
@@ -198,11 +207,11 @@ def _plan(
     usual_widths = calibration.WIDTHS if calibrating else WIDTHS
     usual_strengths = list(STRENGTHS) if calibrating else [CLEAN.name, MEDIUM.name, HARD.name]
     if calibrating:
-        _check_divided(_listed(widths, []), bounds)
-    chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else _known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
+        _check_divided(listed(widths, []), bounds)
+    chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
     return Plan(
-        widths=tuple(_width(text) for text in _listed(widths, [str(width) for width in usual_widths])),
-        strengths=tuple(_known("--strengths", strengths, list(STRENGTHS), usual_strengths)),
+        widths=tuple(width_of(text) for text in listed(widths, [str(width) for width in usual_widths])),
+        strengths=tuple(known("--strengths", strengths, list(STRENGTHS), usual_strengths)),
         restorers=tuple(dict.fromkeys([*chosen, *(PEERS if peers and not calibrating else ())])),
         clips=clips,
         seed=seed,
@@ -212,31 +221,61 @@ def _plan(
 def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:
     """Refuse widths of faces that sharpness does not divide between the experts."""
     for text in widths:
-        if tier_of(_width(text), bounds) is not Tier.MEDIUM:
+        if tier_of(width_of(text), bounds) is not Tier.MEDIUM:
             raise UsageError(
                 f"--widths: {text} px: q_low divides only faces of {bounds.w_medium:g} to below {bounds.w_resize:g} px"
             )
 
 
-def _listed(text: str | None, usual: Sequence[str]) -> list[str]:
-    """The parts of a comma-separated option, each once."""
-    parts = list(usual) if text is None else [part.strip() for part in text.split(",")]
-    return list(dict.fromkeys(part for part in parts if part))
+def _try_gate(
+    data: Path,
+    split: Literal["train", "val"],
+    faces: int | None,
+    widths: str | None,
+    strengths: str | None,
+    experts: ExpertChoice,
+    threads: int | None,
+    cache: Path | None,
+    out: Path | None,
+    *,
+    peers: bool,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Judge good restorations and planted failures by the identity gate, and tell how many it weakens."""
+    threads = threads or max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    names = tuple(PEERS) if peers else ()
+    trial = gate_calibration.Trial(
+        widths=tuple(width_of(text) for text in listed(widths, [str(width) for width in gate_calibration.WIDTHS])),
+        strengths=tuple(known("--strengths", strengths, list(STRENGTHS), [CLEAN.name, MEDIUM.name, HARD.name])),
+        peers=names,
+        seed=seed,
+    )
+    check_peers(names)
+    usable_device(experts.device)
+    meter = IdentityMeter(verify_weights(find_weights("sface")))
+    if out is not None:
+        open_folder(out)
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    subjects = read_subjects(data, split, faces or gate_calibration.FACES, console.print)
+    folder = cache or _default_cache()
 
+    @functools.cache
+    def load(name: str) -> Restorer:
+        if name.startswith(gate_calibration.SHUFFLED_EXPERT):
+            return experts.load_shuffled(name.removeprefix(gate_calibration.SHUFFLED_EXPERT))
+        return _load(name, experts, folder, threads)
 
-def _known(option: str, text: str | None, known: Sequence[str], usual: Sequence[str]) -> list[str]:
-    chosen = _listed(text, usual)
-    unknown = [name for name in chosen if name not in known]
-    if unknown or not chosen:
-        raise UsageError(f"{option}: {', '.join(unknown) or 'nothing chosen'}; choose from {','.join(known)}")
-    return chosen
-
-
-def _width(text: str) -> int:
-    if not text.isdecimal() or int(text) not in _ALLOWED_WIDTHS:
-        allowed = f"{_ALLOWED_WIDTHS.start} to {_ALLOWED_WIDTHS.stop - 1}"
-        raise UsageError(f"--widths: {text} is not a whole number of px from {allowed}")
-    return int(text)
+    with EvaluationProgress(console, total=trial.work(subjects)) as progress:
+        rows = gate_calibration.gate_rows(trial.run(subjects, load, meter, RoutingBounds.model_validate({}), progress))
+    if as_json:
+        print(json.dumps([row.as_dict() for row in rows]))
+    else:
+        _tables_console().print(gate_calibration.gate_table(rows))
+    if out is not None:
+        write_text(out / "identity_gate.json", json.dumps([row.as_dict() for row in rows]) + "\n")
 
 
 def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restorer:

@@ -69,6 +69,11 @@ class Expert:
         kind = self._network if isinstance(self._network, SpandrelModel) else type(self._network).__name__
         return f"Expert({self.name}, {kind}, {self._device}, sha256 {self.sha256[:12]})"
 
+    @property
+    def network(self) -> nn.Module:
+        """What computes, in eval mode."""
+        return self._network
+
     def restore(
         self, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks] | None = None
     ) -> list[NDArray[np.uint8]]:

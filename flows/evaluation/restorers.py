@@ -11,6 +11,7 @@ from typing import Protocol
 
 import cv2
 import numpy as np
+import torch
 
 from actors.consistency import restore_agreeing
 from actors.experts import Expert, load_expert
@@ -133,14 +134,30 @@ class ExpertChoice:
         Raises:
             weights.WeightsError: its weights cannot be used.
         """
+        return ExpertRestorer(self._expert(name), batched=self.device != "cpu")
+
+    def load_shuffled(self, name: str) -> ExpertRestorer:
+        """An expert that is broken: each of its tensors of weights is shuffled, always in the same way.
+
+        Raises:
+            weights.WeightsError: its weights cannot be used.
+        """
+        expert = self._expert(name)
+        order = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weights in expert.network.parameters():
+                shuffled = weights.flatten()[torch.randperm(weights.numel(), generator=order).to(weights.device)]
+                weights.copy_(shuffled.view_as(weights))
+        return ExpertRestorer(expert, batched=self.device != "cpu")
+
+    def _expert(self, name: str) -> Expert:
         model = self.weights_t if name == EXPERT_T else self.weights_f
-        expert = load_expert(
+        return load_expert(
             "expert_t" if name == EXPERT_T else "expert_f",
             device=self.device,
             fidelity=self.fidelity,
             weights_path=None if model is None else find_model(model),
         )
-        return ExpertRestorer(expert, batched=self.device != "cpu")
 
 
 def route(sample: Sample, bounds: RoutingBounds) -> str:
