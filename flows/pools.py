@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.config import PoolSettings
@@ -10,6 +11,10 @@ from storage.errors import UsageError
 
 _POOLS_CPU_SHARE = 0.9
 """Of the cluster's cores; the rest is for probing and assembling, which would starve otherwise."""
+
+_LEAST_SHARE = 1e-4
+"""Ray counts cores in these."""
+_BISECTIONS = 30
 
 _GPU_SHARE = 0.25
 """Of a GPU, for a detector or an expert. Ray packs fractions only when they divide 1."""
@@ -41,19 +46,23 @@ class PoolPlan:
     compositors: Pool
 
 
-def plan_pools(cpus: float, gpus: float, settings: PoolSettings) -> PoolPlan:
-    """Sizes for a cluster of `cpus` cores and `gpus` GPUs.
+def plan_pools(node_cpus: Sequence[float], gpus: float, settings: PoolSettings) -> PoolPlan:
+    """Sizes for a cluster.
 
     On CPUs the experts are most of the work: each expert pool gets three quarters as many actors as there are cores,
     of one thread each, and Ray is told small shares so that they all fit. On GPUs each one holds a detector and an
     expert of either kind, and the cores composite.
+
+    Args:
+        node_cpus: cores of each node.
+        gpus: of all nodes.
 
     Raises:
         UsageError: `device: cuda` without a GPU.
     """
     if settings.device == "cuda" and gpus < 1:
         raise UsageError("--device cuda: Ray finds no GPU. Use --device cpu, or join a cluster that has one")
-    cores = max(1, math.floor(cpus))
+    cores = max(1, math.floor(sum(node_cpus)))
     on_gpu = gpus >= 1 and settings.device != "cpu"
     few, many = (math.floor(gpus), math.floor(gpus)) if on_gpu else (max(1, cores // 4), max(1, round(cores * 0.75)))
     sizes = {
@@ -62,7 +71,7 @@ def plan_pools(cpus: float, gpus: float, settings: PoolSettings) -> PoolPlan:
         "experts_t": settings.experts_t or many,
         "compositors": settings.compositors or (max(1, cores // 2) if on_gpu else max(1, cores // 4)),
     }
-    share = math.floor(1000 * min(1.0, _POOLS_CPU_SHARE * cores / sum(sizes.values()))) / 1000
+    share = _share(node_cpus, sum(sizes.values()))
     gpu_share = _GPU_SHARE if on_gpu else 0.0
     return PoolPlan(
         detectors=Pool(sizes["detectors"], share, gpu_share, 1),
@@ -70,3 +79,25 @@ def plan_pools(cpus: float, gpus: float, settings: PoolSettings) -> PoolPlan:
         experts_t=Pool(sizes["experts_t"], share, gpu_share, 1),
         compositors=Pool(sizes["compositors"], share, 0.0, max(1, min(4, cores // sizes["compositors"]))),
     )
+
+
+def _share(node_cpus: Sequence[float], actors: int) -> float:
+    """Share of a core for each actor, so large that each node gets as many as it has cores for.
+
+    All fit, whole ones on each node. On nodes of one size all fit as well when one is lost: without room for its actors
+    a pool of which it held the only one would wait until it comes back. No node is given more than twice its part for
+    this: Ray spreads actors evenly over nodes, not over cores.
+    """
+    without_largest = sorted(node_cpus)[:-1] or node_cpus
+    share = max(_fitting(without_largest, actors), _fitting(node_cpus, actors) / 2)
+    return max(_LEAST_SHARE, math.floor(share / _LEAST_SHARE) * _LEAST_SHARE)
+
+
+def _fitting(node_cpus: Sequence[float], actors: int) -> float:
+    """The largest share, up to a whole core, at which so many actors fit."""
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        fit = sum(math.floor(_POOLS_CPU_SHARE * cpus / middle) for cpus in node_cpus)
+        low, high = (middle, high) if fit >= actors else (low, middle)
+    return low

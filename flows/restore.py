@@ -93,8 +93,9 @@ def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> No
         with _starting(config.ray_address, console):
             session.enter_context(ray_session(config.ray_address))
         set_ray_data_context()
-        resources = ray.cluster_resources()
-        pools = plan_pools(resources.get("CPU", 1), resources.get("GPU", 0), config.pools)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        with_cores = [node["CPU"] for node in nodes if node.get("CPU")]
+        pools = plan_pools(with_cores or [1.0], sum(node.get("GPU", 0.0) for node in nodes), config.pools)
         if any(weights.model is not None for weights in job.experts.values()):
             with step(console, "loading the models that take an expert's place"):
                 check_models(job)
