@@ -9,7 +9,6 @@ import pytest
 from tests.chaos.trial import Plan, Trial
 
 
-@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_a_driver_and_a_worker_that_are_killed_cost_time_only(tmp_path: Path) -> None:
     plan = Plan(

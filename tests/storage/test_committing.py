@@ -15,13 +15,16 @@ from storage.committing import PARTIAL_MARK, is_abandoned, part_bytes, partial_f
 from storage.store import Store, join
 from tests.conftest import S3Server
 
-UPLOAD_BYTES = 240_000_000
-MOST_MEMORY_OF_AN_UPLOAD = 200_000_000
+UPLOAD_BYTES = 80_000_000
+MOST_MEMORY_OF_AN_UPLOAD = 65_000_000
+"""Twice as many parts as are sent at a time, and some to spare: each is copied once on its way."""
 
 UPLOAD = """
 import sys, threading, time
 from pathlib import Path
+from storage import committing
 from storage.store import Store
+committing._PART_BYTES = 5 << 20  # the least that S3 takes
 store = Store(sys.argv[1])
 store.commit_bytes(b"", sys.argv[2] + ".before")
 def memory(): return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
