@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from storage.cleaning import Kind, find_waste, remove
+from storage.cleaning import Kind, find_waste, give_up_job, jobs_to_give_up, remove
 from storage.errors import DestinationError, UsageError
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute
@@ -36,6 +36,7 @@ def clean(
     Results and the record of what was done stay.
     """
     store, out = Store(s3_endpoint), absolute(out)
+    store.require_folder(out)
     youngest = age(older_than)
     console = Console(markup=False, highlight=False, soft_wrap=True)
     sizes: Counter[Kind] = Counter()
@@ -44,17 +45,22 @@ def clean(
         if not store.list_files(out):
             raise UsageError(f"{out}: there is nothing here. Give the --out of `facemill restore`")
         before = store.now(out) - youngest
+        given_up = jobs_to_give_up(out, store, before=before) if unfinished else []
         for waste in find_waste(out, store, before=before, unfinished=unfinished):
             if not dry_run:
                 remove(waste, store)
             console.print(f"{'would remove' if dry_run else 'removed'} {waste.place} ({_size(waste.size)})")
             sizes[waste.kind] += waste.size
             numbers[waste.kind] += 1
+        for area in given_up:
+            if not dry_run:
+                give_up_job(area, store)
+            console.print(f"{'would give up' if dry_run else 'gave up'} what is left of job {area.name}")
         if not dry_run:
             store.remove_empty_folders(f"{out}/_facemill")
     parts = [f"{_named(kind, numbers[kind])} ({_size(sizes[kind])})" for kind in numbers]
     told = "nothing" if not parts else ", ".join(parts)
-    console.print(f"{'would remove' if dry_run else 'removed'} {told}; younger than {older_than} stays")
+    console.print(f"{'would remove' if dry_run else 'removed'} {told}; what is younger than {older_than} stays")
 
 
 def age(text: str) -> timedelta:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -29,6 +29,9 @@ app = typer.Typer(
 )
 
 app.add_typer(weights_commands, name="weights")
+
+_BAD_COMMAND_LINE: Any = typer.BadParameter.__base__
+"""What click raises of any command line that it does not take; typer has no name for it."""
 
 _BOUNDS = RoutingBounds.model_validate({})
 
@@ -210,7 +213,7 @@ def _forward(context: typer.Context, run: Callable[..., object]) -> None:
     """Let a function read the rest of the command line by its own signature; its docstring is the help."""
     command = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
     command.command(help=_for_a_person(inspect.getdoc(run) or ""))(run)
-    command(args=context.args, prog_name=f"facemill {context.info_name}")
+    context.exit(command(args=context.args, prog_name=f"facemill {context.info_name}", standalone_mode=False) or 0)
 
 
 def _for_a_person(docstring: str) -> str:
@@ -221,10 +224,20 @@ def _for_a_person(docstring: str) -> str:
 def main() -> None:
     """Entry point: errors meant for a person become one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(prog_name="facemill", standalone_mode=False) or 0)
+    except _BAD_COMMAND_LINE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(error.exit_code)
+        command = "facemill" if error.ctx is None else error.ctx.command_path
+        _end_with(f"{error.format_message().rstrip('.')}. See `{command} --help`")
     except (FacemillError, WeightsError) as error:
-        print(f"facemill: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _end_with(str(error))
+
+
+def _end_with(error: str) -> NoReturn:
+    print(f"facemill: {' '.join(error.split())}", file=sys.stderr)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from ray._private.services import resolve_ip_for_localhost
 from ray._private.worker import RayContext
 from ray.data import DataContext
 
+from flows import sessions
 from flows.room import LOG_FOLDER, TO_BEGIN_BYTES, TO_GO_ON_BYTES, require_room, room_watched
-from storage.errors import FacemillError, NoRoomError, UsageError, explain
+from storage.errors import DestinationError, FacemillError, SourceError, UsageError, explain
+from weights import WeightsError
 
 _OBJECT_STORE_BYTES = 2 << 30
 """For rows in flight on one machine: frames never enter the store, so it need not be large."""
@@ -33,6 +35,9 @@ _IDLE_WORKER_MS = 60_000
 as four pools always are; then nearly every assemble task would start a process of its own, a second of imports each."""
 
 _CONNECT_SECONDS = 5
+
+_TELL_ENOUGH = (UsageError, SourceError, DestinationError, WeightsError)
+"""Errors of which Ray's logs tell nothing."""
 
 
 @contextmanager
@@ -59,23 +64,30 @@ def ray_session(address: str | None) -> Iterator[None]:
             finally:
                 ray.shutdown()
             return
+        keep_logs = LOG_FOLDER in os.environ  # a person told where to put them
+        if not keep_logs:
+            sessions.sweep(Path(tempfile.gettempdir(), "ray"))
         require_room(TO_BEGIN_BYTES)
         folder = _start_here()
         stop_like_ctrl_c(signal.SIGTERM)
-        keep_logs = LOG_FOLDER in os.environ  # a person told where to put them
+        lock = None if keep_logs else sessions.mark(folder)
         try:
             with room_watched():
                 yield
-        except NoRoomError:
+        except _TELL_ENOUGH:
             raise
-        except FacemillError:
+        except Exception:
             require_room(TO_GO_ON_BYTES)
             keep_logs = True  # they may tell more
             raise
         finally:
             ray.shutdown()
-            if not keep_logs:
+            if keep_logs:
+                sessions.keep(folder)
+            else:
                 shutil.rmtree(folder, ignore_errors=True)  # they would pile up
+            if lock is not None:
+                os.close(lock)
 
 
 @contextmanager

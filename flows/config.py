@@ -218,7 +218,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
-        raise UsageError(f"{path}: is not YAML ({' '.join(str(error).split())})") from error
+        raise UsageError(f"{path}{_where_and_why(error)}. Write `key: value` lines, such as `scale: 2`") from error
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
@@ -227,6 +227,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if isinstance(content.get("sources"), str):
         content["sources"] = [content["sources"]]
     return content
+
+
+def _where_and_why(error: yaml.YAMLError) -> str:
+    """What the parser does not take, without its drawing of the place."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        return f", line {error.problem_mark.line + 1}: is not YAML ({error.problem})"
+    return f": is not YAML ({' '.join(str(error).split())})"
 
 
 def _explain(error: ValidationError, flags: set[str], path: Path | None) -> str:

@@ -36,6 +36,8 @@ class Job:
     """16 hex digits: see `JobConfig.job_id`."""
     hidden: tuple[str, ...] = ()
     """Videos that were passed over where sources were looked for, since their names begin with a dot."""
+    sound: tuple[str, ...] = ()
+    """Files of sound alone that were passed over there."""
 
     @property
     def area(self) -> WorkArea:
@@ -64,7 +66,7 @@ def open_job(config: JobConfig) -> Job:
     weights = tuple(file for expert in experts.values() for file in expert.files)
     weights += ((sface.name, sface.sha256),) if sface else ()
     name = config.job_id(sources, dict(weights))
-    return Job(config, store, tuple(sources), out, experts, weights, name, tuple(found.hidden))
+    return Job(config, store, tuple(sources), out, experts, weights, name, tuple(found.hidden), tuple(found.sound))
 
 
 def place(url: str) -> str:

@@ -55,6 +55,8 @@ def pairs_of(arguments: Sequence[str], result: str, store: Store) -> Iterator[Pa
             )
         out = result if is_folder else _manifest_folder(result, store)
         rows = read_video_rows(out, store) if out else []
+        if is_folder and not rows and not store.list_files(result):
+            raise UsageError(f"{result}: there is nothing here. Give the folder that results were written to")
     if is_folder:
         for source in sources:
             row = _row_of(source, rows)

@@ -19,7 +19,7 @@ from flows.pipeline import receipts, set_ray_data_context
 from flows.planning import plan_videos
 from flows.pools import PoolPlan, plan_pools
 from flows.progress import JobProgress
-from flows.resuming import Standing, begin, put_on_record, standing_of
+from flows.resuming import Standing, begin, done_of, put_on_record, standing_of
 from flows.steps import say, step
 from storage.cleaning import clear_work, find_own_waste, remove
 from storage.errors import DestinationError, NoRoomError, explain
@@ -52,7 +52,9 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
         job = open_job(config)
     if job.hidden:
         told = f"passed over {counted(len(job.hidden), 'hidden file')}, such as {job.hidden[0]}"
-        console.print(f"{told}: one that is to be restored must be named itself", markup=False, soft_wrap=True)
+        say(console, f"{told}: one that is to be restored must be named itself")
+    if job.sound:
+        say(console, f"passed over {counted(len(job.sound), 'file')} of sound alone, such as {job.sound[0]}")
     looking = step(console, "looking at what earlier runs have done", at_once=False)
     with storage_errors_as(DestinationError, job.out), looking:
         standing = standing_of(job, outcome)
@@ -60,6 +62,8 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
         try:
             _run(job, standing, outcome, console)
         except KeyboardInterrupt:
+            with suppress(OSError, ClientError):  # what lies there says more than what came in before the interruption
+                outcome.done = done_of(job)
             done = f"{len(outcome.done)} of {counted(len(job.sources), 'video')} done"
             raise Interrupted(f"{done}; finished videos and shards are kept") from None
     with storage_errors_as(DestinationError, job.out):
@@ -99,7 +103,8 @@ def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> No
         if any(weights.model is not None for weights in job.experts.values()):
             with step(console, "loading the models that take an expert's place"):
                 check_models(job)
-        session.enter_context(begin(job, standing))
+        with step(console, "putting the job on record; a run that forgets it by --force is waited for", at_once=False):
+            session.enter_context(begin(job, standing))
         to_do = f"{len(standing.pending)} of {counted(len(job.sources), 'video')} to do"
         console.print(f"job {job.name}: {to_do}", highlight=False)
         with suppress(FirstFailureError):

@@ -64,9 +64,21 @@ def standing_of(job: Job, outcome: Outcome) -> Standing:
     return Standing(tuple(pending), tuple(lost), finished)
 
 
+def done_of(job: Job) -> list[str]:
+    """Relative paths of the sources that are on record as done, as `facemill status` tells them."""
+    recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))
+    redone = being_redone(job.area, job.store)
+    return [
+        source.relative_path
+        for source in job.sources
+        if job.area.parts(source, "videos") in recorded and job.area.redo(source) not in redone
+    ]
+
+
 def put_on_record(job: Job) -> None:
-    """Put the job on record, unless it is there."""
+    """Put the job on record, unless it is there; one that was given up is a job again."""
     commit_job_record(job.area, job.name, job.sources, job.config.told(), dict(job.weights), job.store)
+    job.store.remove([job.area.abandoned])
 
 
 @contextmanager

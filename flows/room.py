@@ -46,6 +46,10 @@ def _lack_of(least: int) -> str:
     )
 
 
+class _RoomUsedUp(BaseException):
+    """Raised wherever the main thread is: nothing on its way may take it for the fault of what it was at."""
+
+
 @contextmanager
 def room_watched() -> Iterator[None]:
     """End the block when there is no room left: whatever it waits for then would not come.
@@ -62,7 +66,7 @@ def room_watched() -> Iterator[None]:
 
     def told(number: int, frame: FrameType | None) -> None:
         if not ended.is_set() and (lack := _lack_of(TO_GO_ON_BYTES)):
-            raise FacemillError(lack)
+            raise _RoomUsedUp(lack)
 
     def look() -> None:
         if _lack_of(TO_GO_ON_BYTES):
@@ -75,5 +79,7 @@ def room_watched() -> Iterator[None]:
                 yield
             finally:
                 ended.set()  # before the watch is waited for, so that it ends this block no more
+    except _RoomUsedUp as used_up:
+        raise FacemillError(str(used_up)) from None
     finally:
         signal.signal(signal.SIGUSR1, before)

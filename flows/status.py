@@ -26,8 +26,10 @@ def status(
 ) -> None:
     """Tell what is done, failed and left of every job in DST, and when it was last active."""
     store, out = Store(s3_endpoint), absolute(out)
+    store.require_folder(out)
     with storage_errors_as(DestinationError, out):
-        statuses = [job_status(folder, store) for folder in job_folders(out, store)]
+        looked_at = [job_status(folder, store) for folder in job_folders(out, store)]
+    statuses = [status for status in looked_at if not status.is_forgotten]
     if not statuses:
         raise UsageError(f"{out}: there is no job of facemill. Give the --out of `facemill restore`")
     if json:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.checks import Check, State
+from storage.words import counted
 
 Outcome = Literal["equal", "allowed", "differs", "no result"]
 
@@ -96,6 +97,10 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     told = f"{outcomes['equal']} of {len(verdicts)} results hold everything of their sources"
     if outcomes["allowed"]:
         told += f", {outcomes['allowed']} more all but what is allowed"
+    if outcomes["differs"]:
+        told += f"; {counted(outcomes['differs'], 'differs', 'differ')}"
+    if outcomes["no result"]:
+        told += f"; of {counted(outcomes['no result'], 'source')} there is no result"
     console.print(told, highlight=False)
 
 

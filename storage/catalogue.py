@@ -46,6 +46,11 @@ class Source:
             raise SourceError(f"{self.url}: '{self.relative_path}' is no place below a destination. Rename it")
 
 
+SOUND_SUFFIXES = frozenset(".aac .ac3 .flac .m4a .mka .mp2 .mp3 .oga .ogg .opus .wav .wma".split())
+"""What a folder may hold beside its videos: passed over, and told of, since an archive is more than its pictures."""
+
+_OF_THE_FILESYSTEM = frozenset(("lost+found", "System Volume Information", "$RECYCLE.BIN"))
+
 UNREADABLE = FileIdentity(-1, "unreadable")
 """Of a file that was found but cannot be looked at: it fails by itself when it is probed."""
 
@@ -58,6 +63,8 @@ class Found:
     """Sorted by relative path."""
     hidden: list[str]
     """Videos that were passed over, since their names or their folders' begin with a dot."""
+    sound: list[str]
+    """Files of sound alone, by their suffixes, that were passed over."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class _Search:
     store: Store
     follow_links: bool
     hidden: list[str] = field(default_factory=list)
+    sound: list[str] = field(default_factory=list)
 
 
 def find_sources(arguments: Sequence[str], store: Store, *, follow_links: bool = False) -> list[Source]:
@@ -107,7 +115,7 @@ def search_sources(arguments: Sequence[str], store: Store, *, follow_links: bool
                     f"two sources would both become {source.relative_path}: {other.url} and {source.url}. "
                     "Restore them in two runs with two destinations"
                 )
-    return Found([found[path] for path in sorted(found)], search.hidden)
+    return Found([found[path] for path in sorted(found)], search.hidden, search.sound)
 
 
 def _videos_of(argument: str, search: _Search) -> list[Source]:
@@ -168,8 +176,13 @@ def _named(url: str, store: Store) -> Source:
 def _below(base: str, urls: Iterable[str], search: _Search, *, hidden_too: bool = False) -> list[Source]:
     """The sources of the videos among `urls`, which lie below the folder or prefix `base`."""
     sources = []
-    for url in filter(is_video, urls):
-        if not hidden_too and _is_hidden(base, url):
+    for url in urls:
+        is_hidden = not hidden_too and _is_hidden(base, url)
+        if _is_sound(url):
+            search.sound.extend([] if is_hidden else [url])
+        elif not is_video(url):
+            continue
+        elif is_hidden:
             search.hidden.append(url)
         else:
             sources.append(_found_below(base, url, search.store))
@@ -211,7 +224,7 @@ def _expand_folder(base: str, search: _Search) -> list[Source]:
     while waiting:
         files, links, unreadable = _walk(waiting.pop())
         sources += _below(base, files, search)
-        sources += [_unreadable_folder(error, base) for error in unreadable]
+        sources += [_unreadable_folder(error, base) for error in unreadable if not _holds_no_sources(base, error)]
         for link in links:
             target = os.path.realpath(link)
             if _is_hidden(base, link) or any(join(target, "").startswith(join(each, "")) for each in reached):
@@ -237,6 +250,12 @@ def _walk(folder: str) -> tuple[list[str], list[str], list[OSError]]:
         files += [os.path.join(at, name) for name in others]
         links += [str(path) for path in (Path(at, name) for name in folders) if path.is_symlink()]
     return sorted(files), sorted(links), errors
+
+
+def _holds_no_sources(base: str, unreadable: OSError) -> bool:
+    """Whether a folder below `base` that cannot be read is hidden, or the filesystem's own."""
+    folder = str(unreadable.filename)
+    return folder != base and (_is_hidden(base, folder) or posixpath.basename(folder) in _OF_THE_FILESYSTEM)
 
 
 def _unreadable_folder(error: OSError, base: str) -> Source:
@@ -316,6 +335,10 @@ def _relative_to(folder: str, source: Source) -> Source:
 def is_video(name: str) -> bool:
     """Whether a file is called as videos are, and is none of facemill's own working objects."""
     return posixpath.splitext(name)[1].lower() in VIDEO_SUFFIXES and "/_facemill/" not in name
+
+
+def _is_sound(name: str) -> bool:
+    return posixpath.splitext(name)[1].lower() in SOUND_SUFFIXES and "/_facemill/" not in name
 
 
 def _first_magic(pattern: str) -> int:

@@ -25,9 +25,10 @@ from storage.committing import PARTIAL_MARK, is_abandoned
 from storage.containers import possible_paths
 from storage.finishing import variant_path
 from storage.job_record import read_job_record
-from storage.job_status import JobFolder, is_done, job_folders, recorded_sources
+from storage.job_status import JobFolder, is_done, job_folders, job_status, recorded_sources
 from storage.receipts import VARIANTS, WorkArea, receipts_apart
 from storage.redoing import being_redone
+from storage.run_lock import run_lock
 from storage.store import Store, is_remote, join
 from storage.uploads import Upload, abort, open_uploads, size_of
 
@@ -62,6 +63,22 @@ def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = F
     yield from _partial_files(out, store, before)
     for folder in folders:
         yield from _work_of(folder, store, before, unfinished)
+
+
+def jobs_to_give_up(out: str, store: Store, *, before: datetime) -> list[WorkArea]:
+    """The jobs that have videos left, at which no run is known to be, and for which nothing was written since then."""
+    found = []
+    for folder in job_folders(out, store):
+        if folder.last_active < before and job_status(folder, store).left:
+            with run_lock(folder.area) as lock:
+                if not lock.is_held():
+                    found.append(folder.area)
+    return found
+
+
+def give_up_job(area: WorkArea, store: Store) -> None:
+    """From now on nothing is left of a job, until it is run again. What is done of it stays on record."""
+    store.commit_bytes(b"", area.abandoned)
 
 
 def find_own_waste(area: WorkArea, out: str, done: Sequence[Source], store: Store, *, before: datetime) -> list[Waste]:

@@ -44,6 +44,11 @@ class JobStatus:
     failed: tuple[tuple[str, Failure], ...] = ()
     left: tuple[VideoLeft, ...] = ()
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether all of the job was given up before anything was done."""
+        return self.begun is not None and not (self.done or self.failed or self.left)
+
 
 @dataclass(frozen=True)
 class JobFolder:
@@ -83,7 +88,7 @@ def job_status(folder: JobFolder, store: Store) -> JobStatus:
             done.append(source.relative_path)
         elif source.key in failures:
             failed.append((source.relative_path, failures[source.key]))
-        else:
+        elif area.abandoned not in urls or area.redo(source) in urls:
             left.append(source)
     seconds = Fraction(record.settings["shard_seconds"]).limit_denominator(1000)
     ranges = _ranges_done(area, urls)

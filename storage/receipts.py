@@ -136,6 +136,11 @@ class WorkArea:
         return join(self.url, "parts", "failures")
 
     @property
+    def abandoned(self) -> str:
+        """There once what was left of the job was given up, until it is run again."""
+        return join(self.url, "abandoned")
+
+    @property
     def job_record(self) -> str:
         return join(self.url, "job.json")
 

@@ -41,6 +41,15 @@ class RunLock:
         """Hold the job beside others; waits while one holds it alone."""
         self._lock(fcntl.LOCK_SH)
 
+    def is_held(self) -> bool:
+        """Whether another run is at work on the job, as far as that can be told."""
+        try:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        self._lock(fcntl.LOCK_UN)
+        return False
+
     def _lock(self, how: int) -> None:
         if self._descriptor is None:
             return
@@ -52,13 +61,23 @@ class RunLock:
             return  # there are no locks here
 
 
+def _opened(record: str) -> int | None:
+    """The record, to be locked; None for one of another user that may not be read: then nothing tells.
+
+    To hold a file alone, NFS asks for the right to write to it.
+    """
+    for mode in (os.O_RDWR, os.O_RDONLY):
+        with suppress(OSError):
+            return os.open(record, mode)
+    return None
+
+
 @contextmanager
 def run_lock(area: WorkArea) -> Iterator[RunLock]:
     """The lock on a job that is on record, not taken yet; let go at the end of the block."""
     descriptor = None
     if not is_remote(area.url):
-        with suppress(OSError):  # another user's record that may not be read: then nothing tells
-            descriptor = os.open(area.job_record, os.O_RDONLY)
+        descriptor = _opened(area.job_record)
     try:
         yield RunLock(descriptor, area.name)
     finally:

@@ -146,6 +146,12 @@ class Store:
             raise UsageError(f"{url}: '{bucket}' is no name of a bucket. Write s3://bucket or s3://bucket/prefix")
         return filesystem, path
 
+    def require_folder(self, url: str) -> None:
+        """Raise UsageError when `url` is no address, or that of a file of this machine."""
+        _, path = self.filesystem(url)
+        if not is_remote(url) and os.path.isfile(path):
+            raise UsageError(f"{url}: is a file. Give the folder of results, the --out of `facemill restore`")
+
     def exists(self, url: str) -> bool:
         filesystem, path = self.filesystem(url)
         return bool(filesystem.exists(path))
@@ -195,10 +201,14 @@ class Store:
                 "list_objects_v2", Bucket=bucket, Prefix=join(key, "") if key else "", MaxKeys=1
             )
             return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-        with suppress(PermissionError):  # then nothing below it can be removed either, however old it is
+        before = os.stat(path)
+        try:
             os.utime(path)  # to the present, as the machine with the disk takes it
-            return datetime.fromtimestamp(os.stat(path).st_mtime, UTC)
-        return datetime.now(UTC)
+        except OSError:  # not the user's own, or read-only: then nothing below it can be removed, however old it is
+            return datetime.now(UTC)
+        present = os.stat(path).st_mtime
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return datetime.fromtimestamp(present, UTC)
 
     @contextmanager
     def open_media(self, url: str) -> Iterator[str | IO[bytes]]:

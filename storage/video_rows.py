@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
@@ -34,9 +35,9 @@ def _rows_of(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
     """Of one job, one row a video: of a video that is done, the one of its result."""
     joined = {_key(row): row for row in _joined_rows(folder, store)}
     newer = {_key(row): row for row in _newer_parts(folder, joined, store)}
-    known = joined | newer
-    rows = (*known.values(), *_failed_rows(folder, known.keys(), store))
-    return [dict.fromkeys(VIDEOS_SCHEMA.names) | row for row in rows]
+    done = {key: row for key, row in (joined | newer).items() if row["status"] == "done"}
+    failed = {_key(row): row for row in _newer_failures(folder, joined, done.keys(), store)}
+    return [dict.fromkeys(VIDEOS_SCHEMA.names) | row for row in (joined | failed | done).values()]
 
 
 def _joined_rows(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
@@ -48,7 +49,7 @@ def _joined_rows(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
 
 def _newer_parts(folder: JobFolder, joined: Mapping[str, dict[str, Any]], store: Store) -> Iterator[dict[str, Any]]:
     """Rows of videos that the table does not tell are done, or that were made since it was joined."""
-    joined_at = {file.url: file.modified for file in folder.files}.get(folder.area.table("videos"))
+    joined_at = _joined_at(folder)
     done = {key for key, row in joined.items() if row["status"] == "done"}
     for file in folder.files:
         parts, name = posixpath.split(file.url)
@@ -59,17 +60,35 @@ def _newer_parts(folder: JobFolder, joined: Mapping[str, dict[str, Any]], store:
                 yield row
 
 
-def _failed_rows(folder: JobFolder, known: Collection[str], store: Store) -> Iterator[dict[str, Any]]:
-    """Rows of the other failures on record; only the job's record tells their sources."""
-    names = [posixpath.split(file.url) for file in folder.files]
-    failed = {name.removesuffix(".json") for parts, name in names if parts == folder.area.failures}
-    record = read_job_record(folder.area, store) if failed - set(known) else None
+def _newer_failures(
+    folder: JobFolder, joined: Collection[str], done: Collection[str], store: Store
+) -> Iterator[dict[str, Any]]:
+    """Rows of failures that the table does not tell, or tells by an older reason; the job's record has their sources.
+
+    Args:
+        joined: keys that the table has.
+        done: keys of videos that are done, of which no failure is told.
+    """
+    joined_at = _joined_at(folder)
+    wanted = set()
+    for file in folder.files:
+        parts, name = posixpath.split(file.url)
+        key = name.removesuffix(".json")
+        is_newer = key not in joined or joined_at is None or file.modified >= joined_at
+        if parts == folder.area.failures and is_newer and key not in done:
+            wanted.add(key)
+    record = read_job_record(folder.area, store) if wanted else None
     if record is None:
         return
     failures = read_failures(folder.area, store)
     for source in recorded_sources(record):
-        if source.key in failures and source.key not in known:
+        if source.key in failures and source.key in wanted:
             yield failed_row(source, failures[source.key].reason)
+
+
+def _joined_at(folder: JobFolder) -> datetime | None:
+    """When the videos table was written; None when it is not there."""
+    return {file.url: file.modified for file in folder.files}.get(folder.area.table("videos"))
 
 
 def _key(row: dict[str, Any]) -> str:

@@ -17,12 +17,14 @@ from flows.clean import age
 from flows.cli import main
 from storage import cleaning
 from storage.catalogue import Source, find_sources
-from storage.cleaning import clear_work, find_own_waste, find_waste, remove
+from storage.cleaning import clear_work, find_own_waste, find_waste, give_up_job, jobs_to_give_up, remove
 from storage.errors import UsageError
 from storage.finishing import finish_video
 from storage.job_record import commit_job_record
+from storage.job_status import job_folders, job_status
 from storage.receipts import WorkArea, read_receipts
 from storage.redoing import mark_again
+from storage.run_lock import run_lock
 from storage.store import Store, join
 from storage.uploads import Upload, abort, open_uploads, size_of
 from tests.conftest import S3Server
@@ -126,6 +128,34 @@ def test_unfinished_work_goes_only_when_asked_for_and_the_job_is_at_rest(
     assert destination.store.list_files(work) == []
     assert destination.store.exists(join(destination.out, "done.mp4"))
     assert destination.store.exists(destination.area.job_record)
+
+
+@pytest.mark.parametrize("where", ["disk", "s3"])
+def test_of_a_job_that_is_given_up_nothing_is_left_until_it_is_run_again(
+    where: str, on: Callable[[str], Destination]
+) -> None:
+    destination = on(where)
+    out, store, area = destination.out, destination.store, destination.area
+
+    def told() -> tuple[tuple[str, ...], list[str]]:
+        (folder,) = job_folders(out, store)
+        status = job_status(folder, store)
+        return status.done, [video.video for video in status.left]
+
+    assert jobs_to_give_up(out, store, before=datetime.now(UTC) - LATER) == []
+    assert jobs_to_give_up(out, store, before=datetime.now(UTC) + LATER) == [area]
+    assert told() == (("done.mp4",), ["half.mp4"])
+    give_up_job(area, store)
+    assert told() == (("done.mp4",), [])
+    store.remove([area.abandoned])  # as the next run of the job does
+    assert told() == (("done.mp4",), ["half.mp4"])
+
+
+def test_a_job_that_a_run_is_at_is_not_given_up(on: Callable[[str], Destination]) -> None:
+    destination = on("disk")
+    with run_lock(destination.area) as lock:
+        lock.share()
+        assert jobs_to_give_up(destination.out, destination.store, before=datetime.now(UTC) + LATER) == []
 
 
 def partial(destination: Destination, name: str, *, days: float = 3) -> Path:
@@ -282,17 +312,20 @@ def test_what_goes_is_told_and_a_dry_run_removes_nothing(
 ) -> None:
     destination = on("disk")
     left = partial(destination, ".facemill-partial-left")
+    dated = os.stat(destination.out).st_mtime_ns
     told = cleaned(capsys, monkeypatch, destination.out, "--dry-run").splitlines()
     assert told == [
         f"would remove {left} (4 bytes)",
-        "would remove 1 partial file (4 bytes); younger than 1d stays",
+        "would remove 1 partial file (4 bytes); what is younger than 1d stays",
     ]
     assert left.exists()
+    assert os.stat(destination.out).st_mtime_ns == dated  # though the disk was asked for the time
     assert cleaned(capsys, monkeypatch, destination.out, "--older-than", "7d").startswith("removed nothing;")
     assert "removed 1 partial file (4 bytes)" in cleaned(capsys, monkeypatch, destination.out)
     assert not left.exists()
     told = cleaned(capsys, monkeypatch, destination.out, "--older-than", "0", "--unfinished")
     assert "removed work of 1 unfinished video (" in told
+    assert f"gave up what is left of job {destination.area.name}\n" in told
     assert destination.store.exists(join(destination.out, "done.mp4"))
 
 

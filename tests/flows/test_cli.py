@@ -28,6 +28,20 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("restore", "--nope"), "No such option: --nope"),
+        (("restore", "--out"), "Option '--out' requires an argument. See `facemill --help`"),
+        (("status",), "Missing argument 'DST'. See `facemill status --help`"),
+        (("verify", "--nope", "a"), "No such option: --nope"),
+        (("nope",), "No such command 'nope'. See `facemill --help`"),
+    ],
+)
+def test_a_command_line_of_another_form(capsys, monkeypatch, arguments: tuple[str, ...], says: str) -> None:  # type: ignore[no-untyped-def]
+    assert refused(capsys, monkeypatch, *arguments).startswith(f"facemill: {says}")
+
+
 def test_no_such_source(capsys, monkeypatch, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     told = refused(capsys, monkeypatch, "restore", tmp_path / "none.mp4", "--out", tmp_path / "out")
     assert told.startswith(f"facemill: no such source: {tmp_path / 'none.mp4'}. ")

@@ -74,7 +74,7 @@ def test_what_another_machine_is_just_writing_stays(
     writing, uploads = other_machines(destination), destination.uploads
     server = ("--s3-endpoint", destination.store.s3_endpoint) if where == "s3" else ()
     told = cleaned(capsys, monkeypatch, destination.out, "--unfinished", *server)
-    assert told == "removed nothing; younger than 1d stays\n"
+    assert told == "removed nothing; what is younger than 1d stays\n"
     assert all(path.exists() for path in writing)
     assert destination.uploads == uploads
     assert len(list(read_receipts(destination.area, destination.sources, destination.store))) == 1

@@ -93,6 +93,11 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
     assert str(tmp_path) in refusal(written(tmp_path, text))
 
 
+def test_what_is_no_yaml_is_told_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "out: o\nscale: @2")
+    assert refusal(path).startswith(f"{path}, line 2: is not YAML (found character '@' that cannot start any token). ")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none.yaml") == f"no such configuration file: {tmp_path / 'none.yaml'}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,10 @@ import pytest
 from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
-from flows.resuming import Standing, begin, standing_of
+from flows.resuming import Standing, begin, put_on_record, standing_of
 from storage.errors import DestinationError, UsageError
 from storage.failures import Failure, commit_failure, read_failures
+from storage.run_lock import run_lock
 from tests.media import Clip, make_video
 
 AT_WORK = """
@@ -48,6 +52,27 @@ def test_a_record_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
         begin(job, Standing(job.sources, (), {})),
     ):
         pytest.fail("it has begun")
+
+
+def test_the_record_is_locked_where_only_what_may_be_written_can_be_held_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock of NFS, which cannot be mounted here."""
+    job = opened(tmp_path)
+    put_on_record(job)
+    lock = fcntl.flock
+
+    def of_nfs(descriptor: int, how: int) -> None:
+        if how & fcntl.LOCK_EX and fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", of_nfs)
+    with run_lock(job.area) as first, run_lock(job.area) as second:
+        first.take_alone()
+        with pytest.raises(UsageError, match="another run of the job"):
+            second.take_alone()
+        assert second.is_held()
 
 
 def test_force_is_refused_while_another_run_is_at_work(tmp_path: Path) -> None:

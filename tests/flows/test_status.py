@@ -16,9 +16,9 @@ from flows.cli import main
 from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
-from flows.resuming import begin, standing_of
+from flows.resuming import begin, done_of, put_on_record, standing_of
 from flows.status import lines_of
-from storage.cleaning import find_waste
+from storage.cleaning import find_waste, give_up_job
 from storage.failures import Failure
 from storage.finishing import finish_video, give_up
 from storage.job_record import commit_job_record
@@ -75,6 +75,7 @@ def begun(request: pytest.FixtureRequest, tmp_path: Path) -> Begun:
 def test_what_is_done_failed_and_left_is_told(begun: Begun) -> None:
     first, *others = begun.lines()
     assert first.startswith(f"job {begun.job.name}: 1 done, 1 failed, 2 left, last active ")
+    assert done_of(begun.job) == ["done.mp4"]  # what an interrupted run tells
     assert others == [
         "  failed: bad.mp4: it is no video",
         "  left: half.mp4: 1 of 2 shards done",
@@ -154,6 +155,31 @@ def test_the_record_of_a_job_holds_no_secret_and_stays_as_it_was_begun(begun: Be
         assert word not in before
     commit_job_record(area, begun.job.name, (), {}, {}, store)
     assert store.read_bytes(area.job_record) == before
+
+
+def test_a_job_that_was_given_up_before_anything_was_done_is_not_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    make_video(tmp_path / "a.mp4", Clip(frames=2))
+    given = {"sources": [str(tmp_path / "a.mp4")], "out": str(tmp_path / "out"), "experts": "none"}
+    job = open_job(load_config(None, given))
+    put_on_record(job)
+    give_up_job(job.area, job.store)
+    assert "there is no job" in refused(capsys, monkeypatch, "status", job.out)
+    put_on_record(job)
+    (folder,) = job_folders(job.out, job.store)
+    assert "0 done, 0 failed, 1 left" in lines_of(job_status(folder, job.store), datetime.now(UTC))[0]
+
+
+def test_a_plain_file_and_an_unknown_scheme_are_told_as_what_they_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for command in ("status", "clean"):
+        assert refused(capsys, monkeypatch, command, tmp_path / "file").startswith(
+            f"facemill: {tmp_path}/file: is a fi"
+        )
+        assert refused(capsys, monkeypatch, command, "gs://a/b").startswith("facemill: gs://a/b: only paths")
 
 
 def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object) -> str:

@@ -445,26 +445,33 @@ def test_what_is_allowed_is_counted_apart() -> None:
     printed = console.file.getvalue()
     for told in ("2 equal", "1 equal, 1 allowed", "1 equal, 1 loss, 1 fault"):
         assert told in printed
-    assert "1 of 4 results hold everything of their sources, 2 more all but what is allowed" in printed
+    assert "1 of 4 results hold everything of their sources, 2 more all but what is allowed; 1 differs" in printed
     assert printed.count("allowed: file: tags: x: a.mp4 and 1 more\n") == 1
 
 
-@pytest.mark.parametrize("missing", ["source", "result", "folder"])
+@pytest.mark.parametrize("missing", ["source", "result", "folder", "results"])
 def test_what_cannot_be_carried_out_is_told_in_one_line(  # type: ignore[no-untyped-def]
     capsys, monkeypatch, pair: tuple[Path, Path], tmp_path: Path, missing: str
 ) -> None:
     arguments: list[object] = {
         "source": [tmp_path / "none.mp4", pair[1]],
         "folder": [pair[0], tmp_path / "none"],
+        "results": [pair[0], tmp_path / "empty"],
         "result": [pair[0]],
     }[missing]
+    (tmp_path / "empty").mkdir()
     monkeypatch.setattr("sys.argv", ["facemill", "verify", *map(str, arguments)])
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
     told = capsys.readouterr().err.strip()
     assert "\n" not in told
-    assert {"source": "no such source", "folder": "no such result", "result": "against what?"}[missing] in told
+    assert {
+        "source": "no such source",
+        "folder": "no such result",
+        "results": "there is nothing here",
+        "result": "against what?",
+    }[missing] in told
 
 
 def test_both_may_lie_in_s3(capsys, monkeypatch, pair: tuple[Path, Path], s3: S3Server) -> None:  # type: ignore[no-untyped-def]

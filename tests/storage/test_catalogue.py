@@ -293,6 +293,16 @@ def test_hidden_files_of_a_folder_are_passed_over_and_counted(folder: Path) -> N
     assert found(folder / "**" / "*") == before
 
 
+def test_files_of_sound_alone_are_passed_over_and_told(folder: Path) -> None:
+    before = found(folder)
+    for name in ("talk.m4a", "deep/MUSIC.WAV", ".hidden.mp3", "_facemill/x/b.ogg"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    searched = search_sources([str(folder)], Store())
+    assert [source.relative_path for source in searched.sources] == before
+    assert sorted(searched.sound) == [str(folder / "deep" / "MUSIC.WAV"), str(folder / "talk.m4a")]
+
+
 def test_a_hidden_file_that_is_asked_for_is_a_source(folder: Path) -> None:
     hide_some(folder)
     assert found(folder / "._a.mp4") == ["._a.mp4"]
@@ -323,6 +333,9 @@ def test_a_folder_that_cannot_be_read_fails_by_itself(folder: Path, monkeypatch:
     closed = str(folder)
     with pytest.raises(SourceError, match="the folder cannot be read"):
         found(folder)
+    for closed in ("/.Trashes", "/lost+found"):  # of the disk, and readable by nobody
+        (folder / closed.strip("/")).mkdir()
+        assert [source for source in find_sources([str(folder)], Store()) if source.refusal] == []
 
 
 @pytest.fixture

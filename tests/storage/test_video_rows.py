@@ -58,6 +58,15 @@ def test_what_a_later_run_has_done_counts_before_its_tables_are_joined(place: Pl
     }
 
 
+def test_of_two_failures_of_a_video_the_later_one_is_told(place: Place) -> None:
+    area, (store, _) = begun(place), place
+    commit_failure(area, B, Failure(reason="the disk is full"), store)
+    join_tables(area, SOURCES, {B.key: "the disk is full"}, store)
+    assert told(place) == {"b.mp4": ("failed", "the disk is full")}
+    commit_failure(area, B, Failure(reason="its first packet is damaged"), store)
+    assert told(place) == {"b.mp4": ("failed", "its first packet is damaged")}
+
+
 def test_a_result_that_is_there_counts_more_than_a_failure_to_make_it_again(place: Place) -> None:
     area, (store, _) = begun(place), place
     finish(area, A, store)
