@@ -9,16 +9,13 @@ but not all of it: noise and a codec's artefacts are differences, too, and resto
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from actors.geometry import Landmarks
-
-if TYPE_CHECKING:
-    from actors.experts import Expert
 
 TOLERANCE = 16.0
 """Grey levels by which a restored crop may differ from its source in places of a few source px. 99 % of what the
@@ -32,10 +29,19 @@ _TONE_SHARE = 1 / 10
 moves it."""
 
 
+class Restoring(Protocol):
+    """What restores crops, as :class:`actors.experts.Expert` does."""
+
+    def restore(
+        self, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
+    ) -> list[NDArray[np.uint8]]:
+        """As many crops, larger by a whole factor and clearer."""
+
+
 def restore_agreeing(
-    expert: Expert, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
+    expert: Restoring, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
 ) -> list[NDArray[np.uint8]]:
-    """What an expert makes of crops, each held to its source by :func:`agreeing_patch`; see :meth:`Expert.restore`."""
+    """What an expert makes of crops, each held to its source by :func:`agreeing_patch`."""
     restored = expert.restore(crops_rgb, landmarks)
     return [agreeing_patch(patch, crop) for patch, crop in zip(restored, crops_rgb, strict=True)]
 

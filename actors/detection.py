@@ -35,6 +35,8 @@ class DetectionSettings(BaseModel):
     """Narrowest face that is searched for, source pixels. Time grows with the inverse square."""
     score: float = Field(0.9, ge=0.5, le=1.0)
     """Lowest score that counts as a face."""
+    smoothing: bool = True
+    """Average boxes and landmarks over time, without lag; else each is as it was found."""
 
 
 class FaceFound(NamedTuple):

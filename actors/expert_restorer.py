@@ -23,6 +23,7 @@ from storage.errors import explain
 from weights import DEFAULT_FIDELITY, ExpertWeights, WeightsError, find_model
 
 if TYPE_CHECKING:
+    from actors.consistency import Restoring
     from actors.experts import Expert
 
 
@@ -66,56 +67,65 @@ class ExpertRestorer:
 
     def restore(self, work: ShardWork) -> ShardWork:
         """The row with the crops that are routed to this expert restored."""
-        mine: dict[int, FaceInFrame | Witness] = {
-            witness.crop_index: witness for witness in work.witnesses if witness.decision is self._routed_here
-        }
-        for face in work.faces:
-            if face.decision is self._routed_here:
-                mine.update(dict.fromkeys(face.crop_indices, face))
-        if work.error or not mine:
-            return work
-        placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, self._size))
-        turns = work.shard.probe.rotation // 90
-        upright = {index: np.ascontiguousarray(np.rot90(work.crops[index], turns)) for index in mine}
-        places = {index: landmarks_in_crop(of.landmarks, of.crop, turns) for index, of in mine.items()}
-        restored = dict(
-            zip(mine, restore_agreeing(self._expert, list(upright.values()), list(places.values())), strict=True)
-        )
-        verdicts = {
-            number: (witness.pts, self._judged(witness, upright, restored, places))
-            for number, witness in enumerate(work.witnesses)
-            if witness.decision is self._routed_here
-        }
-        faces = tuple(_gated(face, verdicts) if face.decision is self._routed_here else face for face in work.faces)
-        crops = {index: crop for index, crop in work.crops.items() if index not in mine}
-        for face in faces:
-            if face.decision is self._routed_here:
-                for index in face.crop_indices:
-                    patch = np.ascontiguousarray(np.rot90(restored[index], -turns))
-                    crops[index] = placement.resample(patch, face.crop)
-        return replace(work, faces=faces, crops=crops)
+        return restored_row(work, self._routed_here, self._expert, self._gate, self._size)
 
-    def _judged(
-        self,
-        witness: Witness,
-        upright: Mapping[int, np.ndarray],
-        restored: Mapping[int, np.ndarray],
-        places: Mapping[int, Landmarks],
-    ) -> Verdict:
-        """What the gate says of a witness, all of whose pixels are upright."""
-        if self._gate is None:
-            raise RuntimeError("a row has witnesses, but its expert no identity gate")
-        index = witness.crop_index
-        reference = np.array(witness.reference, np.float32)
-        return self._gate.judge(
-            upright[index],
-            restored[index],
-            places[index],
-            witness.width,
-            witness.sharpness,
-            reference,
-            witness.source_identity,
-        )
+
+def restored_row(
+    work: ShardWork, routed_here: Decision, expert: Restoring, gate: IdentityGate | None, size: SizeSettings
+) -> ShardWork:
+    """A row with the crops of one route restored, held to their source, and weakened where the gate says so.
+
+    Args:
+        gate: None only where the row has no witnesses.
+        size: of the result; patches come back at its scale.
+    """
+    mine: dict[int, FaceInFrame | Witness] = {
+        witness.crop_index: witness for witness in work.witnesses if witness.decision is routed_here
+    }
+    for face in work.faces:
+        if face.decision is routed_here:
+            mine.update(dict.fromkeys(face.crop_indices, face))
+    if work.error or not mine:
+        return work
+    placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, size))
+    turns = work.shard.probe.rotation // 90
+    crops = {index: np.ascontiguousarray(np.rot90(work.crops[index], turns)) for index in mine}
+    places = {index: landmarks_in_crop(of.landmarks, of.crop, turns) for index, of in mine.items()}
+    patches = dict(zip(mine, restore_agreeing(expert, list(crops.values()), list(places.values())), strict=True))
+    verdicts = {
+        number: (witness.pts, _judged(gate, witness, crops, patches, places))
+        for number, witness in enumerate(work.witnesses)
+        if witness.decision is routed_here
+    }
+    faces = tuple(_gated(face, verdicts) if face.decision is routed_here else face for face in work.faces)
+    left = {index: crop for index, crop in work.crops.items() if index not in mine}
+    for face in faces:
+        if face.decision is routed_here:
+            for index in face.crop_indices:
+                left[index] = placement.resample(np.ascontiguousarray(np.rot90(patches[index], -turns)), face.crop)
+    return replace(work, faces=faces, crops=left)
+
+
+def _judged(
+    gate: IdentityGate | None,
+    witness: Witness,
+    crops: Mapping[int, np.ndarray],
+    patches: Mapping[int, np.ndarray],
+    places: Mapping[int, Landmarks],
+) -> Verdict:
+    """What the gate says of a witness; crops, patches and landmarks are upright."""
+    if gate is None:
+        raise RuntimeError("a row has witnesses, but its expert no identity gate")
+    index = witness.crop_index
+    return gate.judge(
+        crops[index],
+        patches[index],
+        places[index],
+        witness.width,
+        witness.sharpness,
+        np.array(witness.reference, np.float32),
+        witness.source_identity,
+    )
 
 
 def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged]) -> FaceInFrame:

@@ -98,7 +98,9 @@ class FaceDetector:
         grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
         searched_faces = self._searched_faces(shard)
         frames, cuts = self._search(shard, grid, searched_faces)
-        tracks = [self._routed(TrackTimeline.of(track, frames, cuts)) for track in link_tracks(frames, cuts)]
+        smoothing = self._settings.smoothing
+        timelines = [TrackTimeline.of(track, frames, cuts, smoothing=smoothing) for track in link_tracks(frames, cuts)]
+        tracks = [self._routed(timeline) for timeline in timelines]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
         yield from self._cut_out(shard, tracks, searched, grid.fade, searched_faces)
 

@@ -267,7 +267,9 @@ class TrackTimeline:
     """`ends`, likewise."""
 
     @classmethod
-    def of(cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts) -> TrackTimeline:
+    def of(
+        cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts, *, smoothing: bool = True
+    ) -> TrackTimeline:
         """A track is there from half-way after the last grid point without it to half-way before the next such.
 
         Where a cut bounds the track, it is there up to the cut; where a gap in the video, not a search without it,
@@ -282,8 +284,9 @@ class TrackTimeline:
         if last < len(frames) - 1:
             ends, at_once = _goes(pts[-1], frames[last + 1], track.detections[-1].box, cuts)
             fades_out = None if at_once else ends
-        boxes, landmarks = tuple(smoothed_boxes(track)), tuple(smoothed_landmarks(track))
-        return cls(track, pts, boxes, landmarks, starts, ends, fades_in, fades_out)
+        boxes = smoothed_boxes(track) if smoothing else [found.box for found in track.detections]
+        landmarks = smoothed_landmarks(track) if smoothing else [found.landmarks for found in track.detections]
+        return cls(track, pts, tuple(boxes), tuple(landmarks), starts, ends, fades_in, fades_out)
 
     def position(self, pts: int) -> int | None:
         """Index of the grid point whose cell `pts` is in, clamped to the track; None where the face is not there."""

@@ -86,6 +86,14 @@ def restore(
     detect_every: Annotated[str | None, _flag("Frames from one face search to the next. Default 5.", "N")] = None,
     min_face: Annotated[str | None, _flag("Narrowest face that is searched for, pixels. Default 32.", "N")] = None,
     score: Annotated[str | None, _flag("Lowest detector score that counts as a face. Default 0.9.", "X")] = None,
+    smoothing: Annotated[
+        bool | None,
+        typer.Option(
+            "--smoothing/--no-smoothing",
+            help="Average boxes and landmarks over time. On, unless switched off.",
+            show_default=False,
+        ),
+    ] = None,
     experts: Annotated[str | None, _flag("Experts that restore: both, t, f or none. Default both.", "NAME")] = None,
     fidelity: Annotated[
         str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY}.", "X")

@@ -117,6 +117,7 @@ NAMING = {
     "detect_every": "6",
     "min_face": "40",
     "score": "0.8",
+    "smoothing": False,
     "experts": "t",
     "fidelity": "0.75",
     "identity_gate": False,
