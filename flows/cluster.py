@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 import ray
-from ray._private import ray_constants
+from ray._private import accelerators, ray_constants
+from ray._private import utils as ray_utils
 from ray._private.services import resolve_ip_for_localhost
 from ray._private.worker import RayContext
 from ray.data import DataContext
@@ -113,6 +114,12 @@ def _quiet_when_interrupted() -> Iterator[Callable[[signal.Signals], None]]:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             obeyed(signal.SIGINT)
         yield obeyed
+
+
+def resources_here() -> tuple[float, float]:
+    """Cores and GPUs that a Ray of this machine will have, before it is started."""
+    of_gpus = accelerators.get_accelerator_manager_for_resource("GPU")
+    return ray_utils.get_num_cpus(), of_gpus.get_current_node_num_accelerators() if of_gpus else 0
 
 
 def _join(address: str) -> None:

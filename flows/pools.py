@@ -12,6 +12,9 @@ from storage.errors import UsageError
 _POOLS_CPU_SHARE = 0.9
 """Of the cluster's cores; the rest is for probing and assembling, which would starve otherwise."""
 
+_MOST_ACTORS_A_CORE = 16
+"""Of a pool, on a machine that gets no more cores: each is a process of some 500 MB."""
+
 _LEAST_SHARE = 1e-4
 """Ray counts cores in these."""
 _BISECTIONS = 30
@@ -79,6 +82,29 @@ def plan_pools(node_cpus: Sequence[float], gpus: float, settings: PoolSettings) 
         experts_t=Pool(sizes["experts_t"], share, gpu_share, 1),
         compositors=Pool(sizes["compositors"], share, 0.0, max(1, min(4, cores // sizes["compositors"]))),
     )
+
+
+def require_place(cpus: float, gpus: float, settings: PoolSettings) -> None:
+    """Refuse pools that a machine of so many cores and GPUs, to which no other comes, has no place for.
+
+    Raises:
+        UsageError: there are too many actors, or `device: cuda` without a GPU.
+    """
+    plan = plan_pools([cpus], gpus, settings)
+    most = _MOST_ACTORS_A_CORE * max(1, math.floor(cpus))
+    for name in ("detectors", "experts_f", "experts_t", "compositors"):
+        size = getattr(plan, name).size
+        if size > most:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {size}: this machine has {math.floor(cpus)} cores, for which {most} are "
+                "the most. Choose fewer, or join a larger cluster"
+            )
+    on_gpu = sum(pool.size for pool in (plan.detectors, plan.experts_f, plan.experts_t) if pool.num_gpus)
+    if on_gpu * _GPU_SHARE > gpus:
+        raise UsageError(
+            f"{on_gpu} detectors and experts: this machine has GPUs for {math.floor(gpus / _GPU_SHARE)}. Choose fewer "
+            "by --detectors, --experts-f and --experts-t, or --device cpu"
+        )
 
 
 def _share(node_cpus: Sequence[float], actors: int) -> float:

@@ -9,15 +9,15 @@ import ray
 from botocore.exceptions import ClientError
 from rich.console import Console
 
-from flows.cluster import ray_session
+from flows.cluster import ray_session, resources_here
 from flows.config import JobConfig
 from flows.driver import Driver, FirstFailureError, Outcome
 from flows.job import IDENTITY, Job, open_job
 from flows.ledger import Ledger
-from flows.models import check_models
+from flows.models import check_models_here, check_models_on_the_cluster, models_given
 from flows.pipeline import receipts, set_ray_data_context
 from flows.planning import plan_videos
-from flows.pools import PoolPlan, plan_pools
+from flows.pools import PoolPlan, plan_pools, require_place
 from flows.progress import JobProgress
 from flows.resuming import Standing, begin, done_of, put_on_record, standing_of
 from flows.steps import say, step
@@ -89,10 +89,17 @@ def _bring_identity_weights(console: Console) -> None:
 
 
 def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> None:
-    """Start Ray, see that the job can run there, and only then begin it."""
+    """See that the job can run, as far as possible before Ray is started, and only then begin it."""
     config = job.config
     if config.gates_identity:
         _bring_identity_weights(console)
+    models = models_given(job)
+    loading = "loading the models that take an expert's place"
+    if config.ray_address is None:
+        require_place(*resources_here(), config.pools)
+        if models:
+            with step(console, loading):
+                check_models_here(models)
     with ExitStack() as session:
         with _starting(config.ray_address, console):
             session.enter_context(ray_session(config.ray_address))
@@ -100,9 +107,9 @@ def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> No
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         with_cores = [node["CPU"] for node in nodes if node.get("CPU")]
         pools = plan_pools(with_cores or [1.0], sum(node.get("GPU", 0.0) for node in nodes), config.pools)
-        if any(weights.model is not None for weights in job.experts.values()):
-            with step(console, "loading the models that take an expert's place"):
-                check_models(job)
+        if models and config.ray_address is not None:
+            with step(console, loading):
+                check_models_on_the_cluster(models)
         with step(console, "putting the job on record; a run that forgets it by --force is waited for", at_once=False):
             session.enter_context(begin(job, standing))
         to_do = f"{len(standing.pending)} of {counted(len(job.sources), 'video')} to do"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from actors.experts.srnet import SRNet
 from flows.config import load_config
 from flows.job import Job, open_job
-from flows.models import reason_against
-from weights import sha256_of
+from flows.models import check_models_here, models_given, reason_against
+from weights import WeightsError, sha256_of
 
 
 def job_with(folder: Path, model: Path) -> Job:
@@ -19,6 +20,7 @@ def job_with(folder: Path, model: Path) -> Job:
         source.parent.mkdir()
         source.write_bytes(b"not looked at")
     given = {"sources": [str(source)], "out": str(folder / "out"), "experts": "t", "expert_t_weights": str(model)}
+    given["identity_gate"] = "false"
     return open_job(load_config(None, given))
 
 
@@ -38,6 +40,8 @@ def test_an_unfit_model_has_a_reason_against_it(tmp_path: Path) -> None:
     fit, unfit = tmp_path / "fit.pth", tmp_path / "unfit.pth"
     torch.save(SRNet(gated=False, depth=1).state_dict(), fit)
     torch.save({"epoch": 3}, unfit)
+    with pytest.raises(WeightsError, match="epoch in it is no tensor"):
+        check_models_here(models_given(job_with(tmp_path, unfit)))
     reasons = [
         reason_against(expert, weights)
         for model in (fit, unfit)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.config import PoolSettings
-from flows.pools import Pool, PoolPlan, plan_pools
+from flows.pools import Pool, PoolPlan, plan_pools, require_place
 from storage.errors import UsageError
 
 
@@ -73,6 +73,16 @@ def test_each_gpu_holds_a_detector_and_both_experts() -> None:
 def test_sizes_that_are_set_are_kept() -> None:
     plan = plan_pools([8], 0, PoolSettings(detectors=3, experts_f=1, experts_t=5, compositors=4))
     assert [pool.size for pool in pools(plan)] == [3, 1, 5, 4]
+
+
+def test_what_a_machine_has_no_place_for_is_refused() -> None:
+    require_place(2, 0, PoolSettings(detectors=32))
+    with pytest.raises(UsageError, match=r"^--detectors 1000: this machine has 2 cores, for which 32 are the most"):
+        require_place(2, 0, PoolSettings(detectors=1000))
+    require_place(16, 1, PoolSettings(detectors=2))
+    with pytest.raises(UsageError, match="5 detectors and experts: this machine has GPUs for 4"):
+        require_place(16, 1, PoolSettings(detectors=3))
+    require_place(16, 1, PoolSettings(detectors=3, device="cpu"))
 
 
 def test_cuda_without_a_gpu_is_refused() -> None:
