@@ -220,4 +220,6 @@ def _quieten() -> None:
     context.enable_auto_log_stats = False
     logging.raiseExceptions = False  # a log file that cannot be written any more is no page of traceback
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    # A page of traceback for each row that is lost, which is told as its video's failure, or made again.
+    logging.getLogger("ray.data._internal.execution.streaming_executor_state").setLevel(logging.CRITICAL)
     logging.getLogger("ray").setLevel(logging.ERROR)

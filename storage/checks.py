@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from storage.media_index import NO_TIME, MediaIndex
+from storage.media_index import MediaIndex
+from storage.packet_log import NO_TIME
 from storage.probe import VideoProbe
 
 State = Literal["equal", "allowed", "loss", "fault"]

@@ -32,7 +32,8 @@ from storage.limits import (
 )
 from storage.occupied import Stretch
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
-from storage.scanning import Scan, scan_packets
+from storage.scan import Scan
+from storage.scanning import scan_packets
 from storage.stamping import is_counted, measured_lead, measured_reorder
 from storage.storage_errors import storage_errors_as
 from storage.store import Store

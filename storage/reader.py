@@ -25,13 +25,13 @@ from av.video.stream import VideoStream
 from storage.catalogue import Source
 from storage.clocks import OutlierFilter
 from storage.coded_pictures import ClosedKeyframes, repeats_a_frame
+from storage.counted_walk import counted_stamp
 from storage.demuxing import demuxed
 from storage.errors import ChangedSourceError, SourceError
 from storage.h264 import FieldPairs
 from storage.late_references import HOLD_A_REFERENCE, MidwayStart, in_order_of_showing
 from storage.placing import CountedPlacer, place_stamped
 from storage.probe import VideoProbe
-from storage.scanning import counted_stamp
 from storage.seeking import OpenedSource, anchors_before, keyframes_before
 from storage.shards import PtsRange, Shard
 from storage.storage_errors import storage_errors_as

@@ -9,7 +9,8 @@ import numpy as np
 from av.stream import Disposition
 
 from storage.checks import Check, State, converted, off_the_tick, plain
-from storage.media_index import NO_TIME, FrameIndex, MediaIndex, PacketLog, StreamIndex
+from storage.media_index import FrameIndex, MediaIndex, StreamIndex
+from storage.packet_log import NO_TIME, PacketLog
 from storage.words import counted
 
 MUXER_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder", "duration"))

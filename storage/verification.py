@@ -14,7 +14,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from storage.checks import Check, Side, Terms, plain
-from storage.media_index import Attachment, Chapter, FrameIndex, MediaIndex, PacketLog, StreamIndex
+from storage.media_index import Attachment, Chapter, FrameIndex, MediaIndex, StreamIndex
+from storage.packet_log import PacketLog
 from storage.picture_checks import compare_frames, compare_picture
 from storage.stream_checks import MUXER_TAGS, compare_description, compare_encoded, compare_stream, compare_tags
 from storage.stream_pairs import paired_streams, told_apart

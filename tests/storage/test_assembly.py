@@ -243,13 +243,13 @@ def test_what_a_killed_join_leaves_lies_where_the_next_process_sweeps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shard, segments = _pieces(tmp_path)
-    tagged, held = assembly._tagged, []
+    tagged, held = assembly.tagged_template, []
 
     def seen(segment: Path, probe: VideoProbe, folder: Path) -> Path:
         held.append((folder.name.startswith(temporary._PREFIX), temporary._locked(folder)))
         return tagged(segment, probe, folder)
 
-    monkeypatch.setattr(assembly, "_tagged", seen)
+    monkeypatch.setattr(assembly, "tagged_template", seen)
     _assemble(shard, segments, tmp_path / "b.mp4")
     assert held == [(True, None)]  # and while the join lives, no sweep gets the lock
 

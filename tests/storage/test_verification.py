@@ -9,7 +9,8 @@ import pytest
 from av.stream import Disposition
 
 from storage.checks import Check, Side
-from storage.media_index import Chapter, PacketLog, StreamIndex, index_media
+from storage.media_index import Chapter, StreamIndex, index_media
+from storage.packet_log import PacketLog
 from storage.probe import probe_video
 from storage.programs import Program
 from storage.store import Store
