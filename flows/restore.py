@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from datetime import timedelta
 
-import ray
 from botocore.exceptions import ClientError
 from rich.console import Console
 
@@ -15,11 +14,12 @@ from flows.driver import Driver, FirstFailureError, Outcome
 from flows.job import IDENTITY, Job, open_job
 from flows.ledger import Ledger
 from flows.models import check_models_here, check_models_on_the_cluster, models_given
-from flows.pipeline import receipts, set_ray_data_context
+from flows.pipeline import set_ray_data_context
 from flows.planning import plan_videos
-from flows.pools import PoolPlan, plan_pools, require_place
+from flows.pools import PoolPlan, require_place
 from flows.progress import JobProgress
 from flows.resuming import Standing, begin, done_of, put_on_record, standing_of
+from flows.rounds import pools_of_the_cluster, receipts_in_rounds
 from flows.steps import say, step
 from storage.cleaning import clear_work, find_own_waste, remove
 from storage.errors import DestinationError, NoRoomError, explain
@@ -91,22 +91,20 @@ def _bring_identity_weights(console: Console) -> None:
 def _run(job: Job, standing: Standing, outcome: Outcome, console: Console) -> None:
     """See that the job can run, as far as possible before Ray is started, and only then begin it."""
     config = job.config
-    if config.gates_identity:
-        _bring_identity_weights(console)
     models = models_given(job)
     loading = "loading the models that take an expert's place"
     if config.ray_address is None:
         require_place(*resources_here(), config.pools)
-        if models:
-            with step(console, loading):
-                check_models_here(models)
+    if config.gates_identity:
+        _bring_identity_weights(console)
+    if models and config.ray_address is None:
+        with step(console, loading):
+            check_models_here(models)
     with ExitStack() as session:
         with _starting(config.ray_address, console):
             session.enter_context(ray_session(config.ray_address))
         set_ray_data_context()
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        with_cores = [node["CPU"] for node in nodes if node.get("CPU")]
-        pools = plan_pools(with_cores or [1.0], sum(node.get("GPU", 0.0) for node in nodes), config.pools)
+        pools = pools_of_the_cluster(config.pools)
         if models and config.ray_address is not None:
             with step(console, loading):
                 check_models_on_the_cluster(models)
@@ -152,7 +150,7 @@ def _drive(job: Job, standing: Standing, pools: PoolPlan, outcome: Outcome, cons
             for plan in plans:
                 if not missing[plan.key]:
                     driver.start_finishing(plan)
-            with closing(receipts(job, todo, pools)) as arriving:
+            with closing(receipts_in_rounds(job, todo, ledger, pools, console)) as arriving:
                 for receipt in arriving:
                     driver.take(receipt)
             driver.end()
