@@ -10,9 +10,9 @@ import math
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,75 +23,19 @@ from torch import nn
 
 from actors.experts.architectures import UnfitStateError, network_from_state
 from actors.experts.checkpoint import network_from_file
-from actors.experts.frequency import FrequencyExpert
-from actors.experts.transformer import TransformerExpert
-from flows.perception.lpips import load_lpips
-from flows.perception.sface import load_sface
-from flows.torch_device import learns_in_bfloat16, usable_device
+from flows.torch_device import usable_device
 from flows.training.card import CardFacts, write_card
 from flows.training.checkpoint import CheckpointError, TrainingState, read_training_state
-from flows.training.critic import Adversary, PatchCritic
-from flows.training.degradation import BLURRED_FACES, CLEAN, HARD, MEDIUM, SHARPER_FACES
-from flows.training.loop import LoopSettings, Training, TrainingFiles
-from flows.training.losses import (
-    FAITHFUL,
-    NATURAL,
-    Loss,
-    MeanLoss,
-    Perception,
-    PixelLoss,
-    TunedLoss,
-    TunedWeights,
-    pixel_loss_f,
-    pixel_loss_t,
-)
-from flows.training.pairs import SCALE, PairRecipe
+from flows.training.degradation import CLEAN, HARD, MEDIUM
+from flows.training.loop import Training, TrainingFiles
+from flows.training.losses import TunedWeights
+from flows.training.pairs import SCALE
 from flows.training.portraits import FaceCache, Split, draw_weights, read_portraits
+from flows.training.schedule import LoopSettings
+from flows.training.stages import CURRICULA, DEFAULTS, Curriculum, Stage, from_scratch, tuned
 from flows.training.validation import Score, validation_samples
 from storage.errors import FacemillError, UsageError
 from weights import WeightsError, find_weights, verify_weights
-
-Stage = Literal["pixels", "faithful", "natural"]
-
-
-@dataclass(frozen=True)
-class StageDefaults:
-    """What the options of a stage are when they are not given; they mean what they mean in :func:`train`."""
-
-    steps: int
-    batch: int
-    patch: int
-    rate: float
-    weights: TunedWeights | None
-
-
-@dataclass(frozen=True)
-class Curriculum:
-    """What one expert is and what it is taught.
-
-    Attributes:
-        network: makes the untrained network.
-        recipe: the faces and their degradations.
-        pixels: what its first stage minimises.
-        validation_width: of the degraded validation faces, px: the middle of what the router sends it.
-    """
-
-    network: Callable[[], nn.Module]
-    recipe: PairRecipe
-    pixels: PixelLoss
-    validation_width: int
-
-
-CURRICULA = {
-    "t": Curriculum(TransformerExpert, PairRecipe(BLURRED_FACES, (50, 150)), pixel_loss_t, 64),
-    "f": Curriculum(FrequencyExpert, PairRecipe(SHARPER_FACES, (80, 150)), pixel_loss_f, 110),
-}
-
-DEFAULTS: dict[Stage, StageDefaults] = {
-    "pixels": StageDefaults(steps=20_000, batch=8, patch=32, rate=1e-3, weights=None),
-    "faithful": StageDefaults(steps=4_000, batch=2, patch=80, rate=3e-4, weights=FAITHFUL),
-    "natural": StageDefaults(steps=8_000, batch=2, patch=80, rate=3e-4, weights=NATURAL),
-}
 
 PATCH_MULTIPLE = 8
 """Sides of a patch are multiples of this many px: Expert-T's windows."""
@@ -175,9 +119,9 @@ def train(
     torch.manual_seed(seed)
     portraits, validated = (read_portraits(data, split, typer.echo) for split in _SPLITS)
     curriculum, files = CURRICULA[expert], TrainingFiles.beside(out)
-    setup = _from_scratch(curriculum)
+    setup = from_scratch(curriculum)
     if weights is not None:
-        setup = _tuned(curriculum, weights, adversary, settings.peak_rate, target)
+        setup = tuned(curriculum, weights, adversary, settings.peak_rate, target)
         begin = begin or verify_weights(find_weights(f"expert_{expert}_faithful"))
     saved = read_training_state(files.state) if files.state.is_file() else None
     if saved is not None:
@@ -235,31 +179,6 @@ def train(
 
 
 _SPLITS: tuple[Split, ...] = ("train", "val")
-
-
-@dataclass(frozen=True)
-class StageSetup:
-    """What a stage minimises, over what pairs, and the networks that it asks."""
-
-    loss: Loss
-    recipe: PairRecipe
-    perception: Perception | None = None
-    adversary: Adversary | None = None
-
-
-def _from_scratch(curriculum: Curriculum) -> StageSetup:
-    return StageSetup(MeanLoss(curriculum.pixels), curriculum.recipe)
-
-
-def _tuned(
-    curriculum: Curriculum, weights: TunedWeights, adversary: float, rate: float, device: torch.device
-) -> StageSetup:
-    perception = load_perception(device)
-    loss = TunedLoss(curriculum.pixels, perception, weights, bfloat16=learns_in_bfloat16(device))
-    # Views large enough for a whole face: the recogniser needs one.
-    recipe = replace(curriculum.recipe, tile=96, patches_per_tile=2, whole_share=0.75, buffer=128)
-    critic = Adversary(PatchCritic().to(device), share=adversary, rate=rate) if adversary > 0 else None
-    return StageSetup(loss, recipe, perception, critic)
 
 
 def _weights(stage: Stage, **given: float | None) -> TunedWeights | None:
@@ -338,20 +257,6 @@ def _refuse_below(least: int, options: Mapping[str, float]) -> None:
     for option, value in options.items():
         if not (least <= value < math.inf):
             raise UsageError(f"{option} is {value:g}; it must be at least {least}")
-
-
-def load_perception(device: torch.device) -> Perception:
-    """The networks that the tuned losses ask, as `facemill weights pull` fetched them.
-
-    Raises:
-        weights.WeightsError: one is not here, or is not what it should be.
-    """
-    paths = {name: verify_weights(find_weights(name)) for name in ("lpips_alex", "lpips_vgg", "sface")}
-    return Perception(
-        load_lpips("alex", paths["lpips_alex"]).to(device),
-        load_lpips("vgg", paths["lpips_vgg"]).to(device),
-        load_sface(paths["sface"]).to(device),
-    )
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -20,9 +19,11 @@ from actors.experts import Expert, ExpertName
 from flows.torch_device import learns_in_bfloat16
 from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
+from flows.training.curve import append, last_step
 from flows.training.losses import Batch, Loss, Perception
 from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
-from flows.training.validation import FIGURES, Sample, Score, score
+from flows.training.schedule import Clock, LoopSettings, learning_rate
+from flows.training.validation import Sample, Score, score
 from storage.errors import FacemillError
 
 Report = Callable[[str], None]
@@ -36,42 +37,6 @@ _OUT_OF_MEMORY = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")
 
 class TrainingError(FacemillError):
     """A training cannot go on; what it saved last stays."""
-
-
-@dataclass(frozen=True)
-class LoopSettings:
-    """How long and how fast an expert learns.
-
-    Attributes:
-        steps: optimizer steps in all, earlier runs included; the cosine schedule ends there.
-        minutes: if given, this run ends after so many, and what is left of the cosine is spread over them. The rates
-            then depend on the machine's pace: for a machine that is only lent.
-        batch: patches a step; where they do not fit into memory together, they are computed in parts.
-        peak_rate: AdamW's learning rate after the warm-up.
-        warm_up: steps over which the rate rises from zero.
-        final_rate: share of ``peak_rate`` that is left at the end.
-        weight_decay: AdamW's.
-        clip: largest gradient norm.
-        average_decay: of the exponential moving average of the weights.
-        validate_every: minutes between validations.
-        save_every: minutes between saved states.
-        seed: of weights, data and noise.
-        workers: processes that make pairs; 0 makes them between the steps.
-    """
-
-    steps: int
-    minutes: float | None = None
-    batch: int = 8
-    peak_rate: float = 1e-3
-    warm_up: int = 150
-    final_rate: float = 0.01
-    weight_decay: float = 1e-4
-    clip: float = 1.0
-    average_decay: float = 0.999
-    validate_every: float = 12.0
-    save_every: float = 3.0
-    seed: int = 1
-    workers: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,43 +61,6 @@ class TrainingFiles:
         folder = out.parent / "training"
         state, curve, card = (folder / f"{out.stem}.{kind}" for kind in ("state.safetensors", "curve.csv", "md"))
         return cls(out, state, curve, card)
-
-
-@dataclass(frozen=True)
-class Clock:
-    """How much of a training is over, by its steps and, if it has a limit, by the minutes of this run.
-
-    Attributes:
-        first: the step that this run began at.
-        settings: the planned steps and minutes.
-        started: when it began, :func:`time.monotonic` seconds.
-    """
-
-    first: int
-    settings: LoopSettings
-    started: float
-
-    def done(self, step: int) -> float:
-        """The larger of the two shares, 0 to 1 or above."""
-        by_steps = step / self.settings.steps
-        if self.settings.minutes is None:
-            return by_steps
-        before = self.first / self.settings.steps
-        by_time = before + (1 - before) * (time.monotonic() - self.started) / (60 * self.settings.minutes)
-        return max(by_steps, by_time)
-
-
-def learning_rate(step: int, done: float, settings: LoopSettings) -> float:
-    """Linear warm-up times half a cosine down to ``final_rate``.
-
-    Args:
-        step: optimizer steps before this one, from 0.
-        done: how much of the training is over, 0 to 1.
-        settings: the peak, the warm-up and what is left at the end.
-    """
-    rise = min(1.0, (step + 1) / settings.warm_up)
-    fall = settings.final_rate + (1 - settings.final_rate) * (1 + math.cos(math.pi * min(1.0, done))) / 2
-    return settings.peak_rate * rise * fall
 
 
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
@@ -249,7 +177,7 @@ class Training:
         if self.stopping:
             self.report(f"stopped at step {self.progress.step}; the same command again continues")
             return []
-        if not made and self._validated_last() == self.progress.step:
+        if not made and last_step(self.files.curve) == self.progress.step:
             self.report(f"already at step {self.progress.step} of {self.settings.steps}; give more --steps to go on")
             return []
         return self.validate(samples, float(np.mean(losses)) if losses else math.nan)
@@ -352,27 +280,9 @@ class Training:
         """Score the averaged weights and append to the curve."""
         name: ExpertName = "expert_t" if self.progress.expert == "t" else "expert_f"
         scores = score(Expert(name, self.average, "in training", device=str(self.device)), samples, self.perception)
-        is_new = not self.files.curve.is_file()
-        self.files.curve.parent.mkdir(parents=True, exist_ok=True)
-        with self.files.curve.open("a", newline="") as lines:
-            rows = csv.writer(lines)
-            if is_new:
-                figures = [f"{who}_{figure}" for figure in FIGURES for who in ("expert", "bicubic")]
-                rows.writerow(("step", "seconds", "loss", "condition", "faces", *figures))
-            for s in scores:
-                figures = [_figure(of[figure]) for figure in FIGURES for of in (s.expert, s.bicubic)]
-                start = (self.progress.step, round(self.progress.seconds), _figure(loss), s.condition, s.faces)
-                rows.writerow((*start, *figures))
+        append(scores, self.progress.step, self.progress.seconds, loss, self.files.curve)
         self.report("\n".join(f"step {self.progress.step}: {s}" for s in scores))
         return scores
-
-    def _validated_last(self) -> int | None:
-        """The step of the curve's last row."""
-        if not self.files.curve.is_file():
-            return None
-        with self.files.curve.open(newline="") as lines:
-            steps = [row["step"] for row in csv.DictReader(lines)]
-        return int(steps[-1]) if steps else None
 
     def _line(self, losses: list[float]) -> str:
         recent = float(np.mean(losses[-100:])) if losses else math.nan
@@ -390,8 +300,3 @@ def _parts(batch: Batch, size: int) -> Iterator[tuple[Batch, float]]:
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)
-
-
-def _figure(value: float) -> str:
-    """For the curve: empty where it was not measured."""
-    return "" if math.isnan(value) else f"{value:.5g}"

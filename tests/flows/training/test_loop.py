@@ -17,19 +17,11 @@ from actors.experts import load_expert
 from actors.experts.frequency import FrequencyExpert
 from flows.training.checkpoint import CheckpointError, Progress, read_training_state
 from flows.training.degradation import BLURRED_FACES, CLEAN
-from flows.training.loop import (
-    MOST_UNUSABLE,
-    Clock,
-    LoopSettings,
-    Training,
-    TrainingError,
-    TrainingFiles,
-    learning_rate,
-    update_average,
-)
+from flows.training.loop import MOST_UNUSABLE, Training, TrainingError, TrainingFiles, update_average
 from flows.training.losses import Batch, MeanLoss, pixel_loss_f
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import Face
+from flows.training.schedule import Clock, LoopSettings, learning_rate
 from flows.training.validation import validation_samples
 
 RECIPE = PairRecipe(BLURRED_FACES, (50, 150), patch=16, tile=32, grid=2, buffer=8)

@@ -112,7 +112,7 @@ def test_a_later_stage_begins_with_faithful_weights_and_measures_what_people_see
     """The networks of the loss have random weights here: the published ones do not ship."""
     recogniser = SFace(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3 * 7 * 7, 8)))
     perception = Perception(Lpips(ALEXNET), Lpips(ALEXNET), recogniser)
-    monkeypatch.setattr("flows.train.load_perception", lambda device: perception)
+    monkeypatch.setattr("flows.training.stages.load_perception", lambda device: perception)
     begin = find_weights("expert_t_faithful").path
     out = tmp_path / "tuned.safetensors"
     again = {"cache": tmp_path / "cache", "batch": 1, "patch": 32, "adversary": 0.1, "validation_faces": 1}
