@@ -20,25 +20,11 @@ from fsspec.spec import AbstractFileSystem
 
 from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, SourceError, UsageError
+from storage.s3_requests import s3_filesystem
 from storage.storage_errors import S3_SCHEMES, room_in, storage_errors_as
 from storage.temporary import temporary_folder
 
-READ_BLOCK_BYTES = 4 << 20
-"""Size of one range request when media is read from S3: large enough that a seek costs a request, not ten."""
-
-ATTEMPTS = 5
-"""At a request that S3 does not answer, or with 5xx or SlowDown, each after a longer pause."""
-
-ROUNDS = 3
-"""s3fs makes a request anew when these attempts are over, and when a body breaks off, which botocore does not see. A
-server that does not answer at all is waited for `ATTEMPTS` times as many time-outs: eight minutes."""
-
 _REMOVED_AT_A_TIME = 16
-
-CONNECT_TIMEOUT_SECONDS = 10
-READ_TIMEOUT_SECONDS = 30
-"""Without a byte from the server; then the request is made again."""
-
 
 ENDPOINT = r"^https?://[^@]*$"
 """What the URL of a server looks like. One with a password would carry it into records and logs."""
@@ -127,19 +113,7 @@ class Store:
             )
         if not url.startswith(S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
-        options: dict[str, Any] = {
-            "use_listings_cache": False,
-            "default_block_size": READ_BLOCK_BYTES,
-            "config_kwargs": {
-                "retries": {"mode": "standard", "total_max_attempts": ATTEMPTS},
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "read_timeout": READ_TIMEOUT_SECONDS,
-            },
-        }
-        if self.s3_endpoint:
-            options["endpoint_url"] = self.s3_endpoint
-        filesystem = fsspec.filesystem("s3", **options)
-        filesystem.retries = ROUNDS
+        filesystem = s3_filesystem(self.s3_endpoint)
         path = str(filesystem._strip_protocol(url))
         bucket = path.partition("/")[0]
         if not _BUCKET.fullmatch(bucket):

@@ -1,9 +1,12 @@
 """The whole job, as a person runs it: real faces, real experts, Ray on this machine, good and bad files together."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -257,7 +260,16 @@ def test_working_objects_are_kept_for_failed_videos_only(tmp_path: Path) -> None
     assert Path(of.area.url).exists()
 
 
-def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:
+@pytest.fixture
+def ray_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Keeps the logs of Ray's sessions; its sockets need a short path."""
+    folder = Path(tempfile.mkdtemp(prefix="fm-"))
+    monkeypatch.setenv("RAY_TMPDIR", str(folder))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path, ray_folder: Path) -> None:
     bucket = s3.make_bucket()
     local = make_video(tmp_path / "a.mp4", Clip(frames=15, audio=(Audio(),)))
     filesystem = s3.filesystem()
@@ -273,6 +285,9 @@ def test_from_a_prefix_to_a_prefix_of_s3(s3: S3Server, tmp_path: Path) -> None:
         content = filesystem.cat_file(name)
         assert s3.secret_key.encode() not in content, name
         assert s3.access_key.encode() not in content, name
+    logs = [path for path in ray_folder.glob("ray/session_*/**/*") if path.is_file() and not path.is_symlink()]
+    assert any(path.name.startswith("worker-") for path in logs)
+    assert [path for path in logs if s3.secret_key.encode() in path.read_bytes()] == []
     result = tmp_path / "result.mp4"
     filesystem.get_file(f"{bucket}/out/deep/a.mp4", str(result))
     pts, (width, height) = _shown(local)

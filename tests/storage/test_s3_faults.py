@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import committing
-from storage import store as storage_store
+from storage import committing, s3_requests
 from storage.errors import DestinationError
 from storage.probe import probe_video
 from storage.reader import read_frames
@@ -30,7 +29,7 @@ PART_BYTES = 5 << 20
 
 @pytest.fixture
 def proxy(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
-    monkeypatch.setattr(storage_store, "READ_TIMEOUT_SECONDS", STALL_SECONDS / 3)
+    monkeypatch.setattr(s3_requests, "READ_TIMEOUT_SECONDS", STALL_SECONDS / 3)
     with faulty_s3(s3.endpoint) as running:
         yield running
 
@@ -96,7 +95,7 @@ def test_a_video_reads_the_same_through_a_server_that_fails_now_and_then(
     path = make_video(tmp_path / "a.mp4", Clip(frames=100, size=(160, 120)))
     url = f"{s3.make_bucket()}/a.mp4"
     Store(s3.endpoint).commit_bytes(path.read_bytes(), url)
-    monkeypatch.setattr(storage_store, "READ_BLOCK_BYTES", 1 << 14)  # many requests for a small file
+    monkeypatch.setattr(s3_requests, "READ_BLOCK_BYTES", 1 << 14)  # many requests for a small file
     proxy.choose = now_and_then(0.2, PASSING, seed=3)
     wanted = [(frame.pts, planes_digest(frame)) for frame in read_frames(shards_of(path, 10)[0], Store())]
     source = replace(source_of(path), url=url, identity=Store(proxy.endpoint).identity(url))
@@ -113,7 +112,7 @@ def test_a_video_reads_the_same_through_a_server_that_fails_now_and_then(
 def test_what_does_not_pass_is_told_in_one_line(
     fault: Fault, told: str, proxy: FaultyS3, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage_store, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3_requests, "ATTEMPTS", 2)
     url = f"{s3.make_bucket()}/out"
     proxy.choose = lambda method, path: fault
     with pytest.raises(DestinationError, match=told), storage_errors_as(DestinationError, url):
@@ -123,7 +122,7 @@ def test_what_does_not_pass_is_told_in_one_line(
 def test_a_server_that_never_answers_is_not_waited_for_without_end(
     proxy: FaultyS3, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage_store, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3_requests, "ATTEMPTS", 2)
     url = f"{s3.make_bucket()}/out/a.bin"
     proxy.choose = lambda method, path: "500"
     with pytest.raises(DestinationError), storage_errors_as(DestinationError, url):
@@ -133,4 +132,4 @@ def test_a_server_that_never_answers_is_not_waited_for_without_end(
     proxy.choose = lambda method, path: "reset"
     with pytest.raises(DestinationError), storage_errors_as(DestinationError, url):
         Store(proxy.endpoint).commit_bytes(b"x", url)
-    assert len(proxy.happened) <= 2 * storage_store.ROUNDS
+    assert len(proxy.happened) <= 2 * s3_requests.ROUNDS
