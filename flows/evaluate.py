@@ -36,6 +36,8 @@ from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, PLA
 from flows.evaluation.samples import STRENGTHS
 from flows.evaluation.subjects import Subject, evenly, read_subjects
 from flows.evaluation.tables import print_tables
+from flows.evaluation.video.command import SUBJECTS, evaluate_videos
+from flows.evaluation.video.trial import FRAMES as FRAMES_OF_A_CLIP
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
@@ -94,6 +96,13 @@ def evaluate(
         Literal["q_low", "identity"] | None,
         typer.Option("--calibrate", help="Instead of tables: find the best q_low, or try the identity gate's bounds."),
     ] = None,
+    video: Annotated[
+        bool,
+        typer.Option("--video", help="Instead of stills: clips, through the product's own stages."),
+    ] = False,
+    real: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="With --video: also the real clips of this folder.")
+    ] = None,
     q_low: Annotated[float | None, typer.Option(min=0, help="The router's bound. Default: the one in force.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
@@ -112,6 +121,26 @@ def evaluate(
         weights.WeightsError: the experts' weights, or those of the networks that measure, cannot be used.
     """
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
+    if real is not None and not video:
+        raise UsageError("--real: real clips are only looked at with --video")
+    if video:
+        threads = _use_threads(threads)
+        console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+        if out is not None:
+            open_folder(out)
+        evaluate_videos(
+            read_subjects(data, split, faces or SUBJECTS, console.print),
+            real,
+            frames=FRAMES_OF_A_CLIP,
+            fidelity=fidelity,
+            seed=seed,
+            threads=threads,
+            out=out,
+            as_json=as_json,
+            console=console,
+            tables=_tables_console(),
+        )
+        return
     if calibrate_bound == "identity":
         choice = ExpertChoice(device, fidelity, weights_t, weights_f)
         _try_gate(
@@ -124,9 +153,7 @@ def evaluate(
     plan = _plan(
         widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
     )
-    threads = threads or max(1, (os.cpu_count() or 2) // 2)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    threads = _use_threads(threads)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     check_peers([name for name in plan.restorers if name in PEERS])
     usable_device(device)
@@ -227,6 +254,14 @@ def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:
             )
 
 
+def _use_threads(wanted: int | None) -> int:
+    """Compute with so many threads, or with half of the cores'; returns how many."""
+    threads = wanted or max(1, (os.cpu_count() or 2) // 2)
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    return threads
+
+
 def _try_gate(
     data: Path,
     split: Literal["train", "val"],
@@ -243,9 +278,7 @@ def _try_gate(
     as_json: bool,
 ) -> None:
     """Judge good restorations and planted failures by the identity gate, and tell how many it weakens."""
-    threads = threads or max(1, (os.cpu_count() or 2) // 2)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+    threads = _use_threads(threads)
     names = tuple(PEERS) if peers else ()
     trial = gate_calibration.Trial(
         widths=tuple(width_of(text) for text in listed(widths, [str(width) for width in gate_calibration.WIDTHS])),

@@ -1,0 +1,1 @@
+"""``facemill eval --video``: clips through the product's own stages: how steady and how true they come out."""

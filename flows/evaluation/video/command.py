@@ -1,0 +1,76 @@
+"""What ``facemill eval --video`` does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from actors.identity import IdentityMeter
+from flows.evaluation.page import write_text
+from flows.evaluation.progress import EvaluationProgress
+from flows.evaluation.subjects import Subject
+from flows.evaluation.video.stages import SETTINGS, Stages
+from flows.evaluation.video.tables import kinds_of, summaries, table_of
+from flows.evaluation.video.trial import known_reports, real_reports, scenes
+from storage.catalogue import find_sources
+from storage.errors import UsageError
+from storage.store import Store
+from weights import find_weights, verify_weights
+
+SUBJECTS = 6
+REAL_FRAMES = 75
+"""Of each real clip: three seconds at 25 a second."""
+
+
+def evaluate_videos(
+    subjects: Sequence[Subject],
+    real: Path | None,
+    *,
+    frames: int,
+    fidelity: float,
+    seed: int,
+    threads: int,
+    out: Path | None,
+    as_json: bool,
+    console: Console,
+    tables: Console,
+) -> None:
+    """Measure, and tell.
+
+    Args:
+        real: folder of real clips; None for none.
+        frames: of a clip.
+
+    Raises:
+        UsageError: there is nothing to measure on.
+        storage.errors.FacemillError: a clip cannot be read.
+        weights.WeightsError: SFace's weights or the experts' cannot be used.
+    """
+    clips = [Path(source.url) for source in find_sources([str(real)], Store())] if real else []
+    made = scenes(subjects, frames=frames, seed=seed)
+    if not made and not clips:
+        raise UsageError("--video: no portrait is wide enough for a clip; give larger ones, or real clips by --real")
+    identity = verify_weights(find_weights("sface")).read_bytes()
+    stages = Stages(identity, fidelity=fidelity, threads=threads)
+    work = len(SETTINGS) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)
+    with EvaluationProgress(console, total=work) as progress:
+        known = known_reports(made, stages, IdentityMeter(identity), progress)
+        found = real_reports(clips, stages, progress, frames=REAL_FRAMES)
+    parts = {
+        "clips of known truth": summaries(known, kinds_of(known=True)),
+        "real clips": summaries(found, kinds_of(known=False)),
+    }
+    told = json.dumps({name: [asdict(row) for row in rows] for name, rows in parts.items()})
+    if as_json:
+        print(told)
+    else:
+        for name, rows in parts.items():
+            if rows:
+                tables.print(table_of(name.capitalize(), rows))
+    if out is not None:
+        write_text(out / "video.json", told + "\n")
+        write_text(out / "video_faces.json", json.dumps([report.as_dict() for report in (*known, *found)]) + "\n")

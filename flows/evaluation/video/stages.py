@@ -1,0 +1,155 @@
+"""A clip through the product's own stages, in this process and as one shard."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from actors.detection import DetectionSettings
+from actors.expert_restorer import loaded_expert, restored_row
+from actors.experts import Expert
+from actors.face_detector import FaceDetector
+from actors.frame_compositor import FrameCompositor
+from actors.geometry import Landmarks
+from actors.identity import IdentityMeter
+from actors.identity_gate import IdentityGate
+from actors.routing import Decision, RoutingBounds
+from flows.evaluation.samples import Image
+from storage.catalogue import find_sources
+from storage.encoding import EncodeSettings, SizeSettings
+from storage.probe import probe_video
+from storage.receipts import Variant, WorkArea
+from storage.shards import PtsRange, Shard
+from storage.store import Store
+from weights import DEFAULT_FIDELITY, choose_weights
+
+EXPERTS = (Decision.EXPERT_F, Decision.EXPERT_T)
+VARIANTS: tuple[Variant, ...] = ("restored", "baseline")
+_LOSSLESS = EncodeSettings.model_validate({"crf": 0, "preset": "ultrafast"})
+_REMEMBERED = 4096
+"""Restored crops that are kept for other settings of the same clip."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What of the product is on."""
+
+    name: str
+    smoothing: bool = True
+    hysteresis: bool = True
+    gate: bool = True
+
+
+SETTINGS = (
+    Setting("as shipped"),
+    Setting("no smoothing", smoothing=False),
+    Setting("no hysteresis", hysteresis=False),
+    Setting("no gate", gate=False),
+    Setting("none of them", smoothing=False, hysteresis=False, gate=False),
+)
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What the stages made of a clip.
+
+    Attributes:
+        restored, baseline: files of the segment in either variant, lossless.
+        faces: rows of the faces table, of one shard.
+    """
+
+    restored: Path
+    baseline: Path
+    faces: list[dict[str, Any]] = field(repr=False)
+
+
+class RememberingExpert:
+    """An expert that restores equal crops once: other settings mostly show it the same ones."""
+
+    def __init__(self, expert: Expert) -> None:
+        self._expert = expert
+        self._known: OrderedDict[bytes, Image] = OrderedDict()
+
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Image]:
+        """Each crop restored."""
+        keys = [
+            f"{crop.shape}{places}".encode() + crop.tobytes() for crop, places in zip(crops_rgb, landmarks, strict=True)
+        ]
+        new = [at for at, key in enumerate(keys) if key not in self._known]
+        found = self._expert.restore([crops_rgb[at] for at in new], [landmarks[at] for at in new])
+        answers = {keys[at]: image for at, image in zip(new, found, strict=True)}
+        results = [answers[key] if key in answers else self._known[key] for key in keys]
+        self._known.update(answers)
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return results
+
+
+class Stages:
+    """Detector, experts, gate and compositor, loaded once for every clip and setting."""
+
+    def __init__(self, identity: bytes, *, fidelity: float = DEFAULT_FIDELITY, threads: int = 1) -> None:
+        """Args:
+            identity: what is in SFace's file.
+
+        Raises:
+            weights.WeightsError: the experts' weights cannot be used.
+        """
+        self._identity, self._threads = identity, threads
+        self._gate = IdentityGate(IdentityMeter(identity))
+        self._experts = {
+            name: RememberingExpert(loaded_expert(name, choose_weights(name.value, fidelity=fidelity)))
+            for name in EXPERTS
+        }
+        self._store = Store()
+
+    def process(self, clip: Path, setting: Setting, folder: Path, size: SizeSettings, *, most_frames: int) -> Processed:
+        """Run a clip through the stages.
+
+        Args:
+            folder: takes the segments.
+            most_frames: of the clip that are restored.
+
+        Raises:
+            storage.errors.FacemillError: the clip cannot be read.
+        """
+        (source,) = find_sources([str(clip)], self._store)
+        probe = probe_video(source.url, self._store)
+        end = probe.first_pts + int(most_frames * probe.frame_ticks)
+        shard = Shard(source, probe, PtsRange(None, end))
+        bounds = {} if setting.hysteresis else {"hysteresis": 0.0}
+        detector = FaceDetector(
+            self._store,
+            DetectionSettings.model_validate({"smoothing": setting.smoothing}),
+            RoutingBounds.model_validate(bounds),
+            size,
+            frozenset(EXPERTS),
+            (lambda: self._identity) if setting.gate else None,
+            threads=self._threads,
+        )
+        area = WorkArea(str(folder))
+        compositor = FrameCompositor(self._store, area, size, _LOSSLESS, VARIANTS, threads=self._threads)
+        (work,) = detector.detect(shard)  # a clip of some seconds is one part
+        for name, expert in self._experts.items():
+            work = restored_row(work, name, expert, self._gate if setting.gate else None, size)
+        receipt = compositor.composite(work)
+        restored, baseline = (Path(area.segment(work.shard, kind, receipt.sha256[kind])) for kind in VARIANTS)
+        faces = pq.read_table(BytesIO(Path(area.faces(work.shard, receipt.faces_sha256)).read_bytes()))
+        return Processed(restored, baseline, faces.to_pylist())
+
+
+def frames_of(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(pts, RGB frame) of a segment, in order."""
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            assert frame.pts is not None
+            yield frame.pts, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

@@ -1,0 +1,218 @@
+"""Runs clips through the settings of the product, and adds up what is measured on them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from actors.identity import IdentityMeter
+from flows.evaluation.progress import EvaluationProgress
+from flows.evaluation.samples import Image
+from flows.evaluation.subjects import Subject
+from flows.evaluation.video.measures import (
+    STATIC_PX,
+    FlowFlicker,
+    Likeness,
+    flow_flicker,
+    followed,
+    jitter,
+    known_flicker,
+    likeness,
+    luma,
+    steady,
+    switches,
+)
+from flows.evaluation.video.scenes import MOTIONS, SCALE, Scene, meeting, scene_of_one
+from flows.evaluation.video.stages import SETTINGS, Setting, Stages, frames_of
+from storage.encoding import SizeSettings
+
+WIDTHS = (50, 64, 80, 100, 125)
+STRENGTHS = ("medium", "hard")
+FRAMES = 50
+LIKENESS_EVERY = 10
+WORSE_BY = 0.05
+"""A face counts as made worse when its cosine to the truth is so much lower than the source's."""
+_MEETING_WIDTH = 64
+_SIZE = SizeSettings.model_validate({"scale": SCALE})
+
+
+@dataclass(frozen=True)
+class FaceReport:
+    """One face of one clip under one setting.
+
+    Attributes:
+        setting, clip: names.
+        width: of the face, px of the clip; None where it is not known.
+        static: whether it does not move.
+        flicker, of_source, of_truth: mean grey levels from frame to frame after the motion is undone, of the result, of
+            the enlarged source and of the truth (what undoing leaves; None where it is not known).
+        jitter: the largest of the standard deviations of the box's centre x, y and width, px; None where its place is
+            not known, or no track has it.
+        switches: of tracks.
+        missed: share of frames in which no track has it.
+        likeness: at some frames.
+        weakened: share of its frames in which the identity gate takes something of the restored face away.
+    """
+
+    setting: str
+    clip: str
+    width: int | None
+    static: bool
+    flicker: float | None
+    of_source: float | None
+    of_truth: float | None
+    jitter: float | None
+    switches: int
+    missed: float
+    likeness: tuple[Likeness, ...] = field(default=())
+    weakened: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+def scenes(subjects: Sequence[Subject], *, frames: int, seed: int) -> list[Scene]:
+    """One clip of every width and motion, the strengths and people taking turns; and two meetings."""
+    found: list[Scene] = []
+    turn = 0
+    for width in WIDTHS:
+        for motion in MOTIONS:
+            for _ in subjects:  # the first that is wide enough
+                subject = subjects[turn % len(subjects)]
+                strength = STRENGTHS[(turn // len(MOTIONS) + turn) % len(STRENGTHS)]
+                turn += 1
+                scene = scene_of_one(subject, width, motion, strength, frames=frames, seed=seed)
+                if scene is not None:
+                    found.append(scene)
+                    break
+    large = [subject for subject in subjects if subject.face.width >= SCALE * 1.2 * _MEETING_WIDTH]
+    if len(large) >= 2:
+        found += [meeting(large, _MEETING_WIDTH, "medium", side, frames=frames, seed=seed) for side in (2, 3)]
+    return found
+
+
+def known_reports(
+    scenes: Sequence[Scene],
+    stages: Stages,
+    meter: IdentityMeter,
+    progress: EvaluationProgress,
+    settings: Sequence[Setting] = SETTINGS,
+) -> list[FaceReport]:
+    """Every face of clips that are made here, under every setting."""
+    found: list[FaceReport] = []
+    for scene in scenes:
+        with tempfile.TemporaryDirectory(prefix="facemill-eval-") as folder:
+            truths = scene.truths()
+            clip = Path(folder) / "clip.mp4"
+            scene.write(truths, clip)
+            for number, setting in enumerate(settings):
+                progress.begin(f"{scene.name}, {setting.name}")
+                area = Path(folder) / str(number)
+                area.mkdir()
+                found += _known(scene, truths, clip, stages, setting, area, meter)
+                progress.finish(scene.frames * len(scene.actors))
+    return found
+
+
+def _known(
+    scene: Scene,
+    truths: Sequence[Image],
+    clip: Path,
+    stages: Stages,
+    setting: Setting,
+    folder: Path,
+    meter: IdentityMeter,
+) -> Iterator[FaceReport]:
+    made = stages.process(clip, setting, folder, _SIZE, most_frames=scene.frames)
+    restored = list(frames_of(made.restored))
+    source = [frame for _, frame in frames_of(made.baseline)]
+    pts = [at for at, _ in restored]
+    results = [frame for _, frame in restored]
+    lumas = [[luma(frame) for frame in frames] for frames in (results, source, truths)]
+    for place, actor in enumerate(scene.actors):
+        rows = followed(made.faces, pts, scene, place)
+        counted = steady(rows)
+        flickers = [known_flicker(frames, scene, place)[counted] for frames in lumas]
+        of_result, of_source, of_truth = (float(each.mean()) if len(each) else None for each in flickers)
+        enough = len(rows) >= scene.frames * 3 // 4
+        judged = [
+            likeness(meter, truths[number], source[number], results[number], scene, place, number)
+            for number, face in rows
+            if number % LIKENESS_EVERY == 0 and face["expert"]
+        ]
+        yield FaceReport(
+            setting=setting.name,
+            clip=scene.name,
+            width=round(actor.width),
+            static=actor.motion == "still",
+            flicker=of_result,
+            of_source=of_source,
+            of_truth=of_truth,
+            jitter=max(jitter(rows, scene, place)) if enough else None,
+            switches=switches(rows),
+            missed=1 - len(rows) / scene.frames,
+            likeness=tuple(judged),
+            weakened=_weakened([face for _, face in rows]),
+        )
+
+
+def real_reports(
+    clips: Sequence[Path],
+    stages: Stages,
+    progress: EvaluationProgress,
+    *,
+    frames: int,
+    settings: Sequence[Setting] = SETTINGS,
+) -> list[FaceReport]:
+    """Every restored face of real clips, under every setting; motion is found, not known."""
+    found: list[FaceReport] = []
+    for clip in clips:
+        for setting in settings:
+            progress.begin(f"{clip.name}, {setting.name}")
+            with tempfile.TemporaryDirectory(prefix="facemill-eval-") as folder:
+                made = stages.process(clip, setting, Path(folder), _SIZE, most_frames=frames)
+                pairs = list(flow_flicker(frames_of(made.baseline), frames_of(made.restored), made.faces, SCALE))
+            found += _real(clip.name, setting, pairs, made.faces)
+            progress.finish(frames)
+    return found
+
+
+def _real(
+    clip: str, setting: Setting, pairs: Sequence[FlowFlicker], faces: Sequence[dict[str, Any]]
+) -> list[FaceReport]:
+    reports = []
+    for track in sorted({pair.track for pair in pairs}):
+        own = [pair for pair in pairs if pair.track == track]
+        rows = [face for face in faces if face["track"] == track]
+        for static in (True, False):
+            here = [pair for pair in own if (pair.motion < STATIC_PX) == static]
+            if len(here) < 5:
+                continue  # of so few frames a mean says nothing
+            reports.append(
+                FaceReport(
+                    setting=setting.name,
+                    clip=f"{clip} track {track}",
+                    width=None,
+                    static=static,
+                    flicker=float(np.mean([pair.restored for pair in here])),
+                    of_source=float(np.mean([pair.source for pair in here])),
+                    of_truth=None,
+                    jitter=None,
+                    switches=0,
+                    missed=0.0,
+                    weakened=_weakened(rows),
+                )
+            )
+    return reports
+
+
+def _weakened(faces: Sequence[dict[str, Any]]) -> float:
+    """Share of the faces that an expert was asked for and the identity gate weakened."""
+    asked = [face for face in faces if face["decision"].startswith("expert")]
+    return float(np.mean(["at strength" in face["reason"] for face in asked])) if asked else 0.0
