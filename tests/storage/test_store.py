@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import tempfile
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -324,3 +326,15 @@ def test_a_password_in_an_address_is_refused_and_not_told(url: str) -> None:
             asked()
         assert "sec" not in str(refused.value)
         assert "me:" not in str(refused.value)
+
+
+def test_the_time_of_a_disk_that_takes_no_writes_is_this_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock: to mount one needs rights."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refused)
+    assert abs(Store().now(str(tmp_path)) - datetime.now(UTC)) < timedelta(seconds=9)
