@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from flows.config import PoolSettings
 from storage.errors import UsageError
+from storage.words import counted
 
 _POOLS_CPU_SHARE = 0.9
 """Of the cluster's cores; the rest is for probing and assembling, which would starve otherwise."""
@@ -96,7 +97,7 @@ def require_place(cpus: float, gpus: float, settings: PoolSettings) -> None:
         size = getattr(plan, name).size
         if size > most:
             raise UsageError(
-                f"--{name.replace('_', '-')} {size}: this machine has {math.floor(cpus)} cores, for which {most} are "
+                f"--{name.replace('_', '-')} {size}: this machine has {counted(math.floor(cpus), 'core')}, for which {most} are "
                 "the most. Choose fewer, or join a larger cluster"
             )
     on_gpu = sum(pool.size for pool in (plan.detectors, plan.experts_f, plan.experts_t) if pool.num_gpus)
