@@ -97,8 +97,8 @@ def require_place(cpus: float, gpus: float, settings: PoolSettings) -> None:
         size = getattr(plan, name).size
         if size > most:
             raise UsageError(
-                f"--{name.replace('_', '-')} {size}: this machine has {counted(math.floor(cpus), 'core')}, for which {most} are "
-                "the most. Choose fewer, or join a larger cluster"
+                f"--{name.replace('_', '-')} {size}: this machine has {counted(math.floor(cpus), 'core')}, for which "
+                f"{most} are the most. Choose fewer, or join a larger cluster"
             )
     on_gpu = sum(pool.size for pool in (plan.detectors, plan.experts_f, plan.experts_t) if pool.num_gpus)
     if on_gpu * _GPU_SHARE > gpus:
