@@ -1,123 +1,195 @@
-"""Blending a restored face into the upscaled frame: Poisson seamless cloning under a soft mask.
+"""Blending restored faces into the upscaled frame: all faces of a moment at once, each pixel once.
 
-Pérez, Gangnet, Blake, "Poisson Image Editing", SIGGRAPH 2003. On a rectangle the equation has a closed form: the
-result is the patch plus the membrane (the harmonic function) that equals frame minus patch on the rectangle's border,
-and a discrete sine transform gives the membrane directly.
+A face's patch is first made to meet the frame around it, by one of three methods, and then mixed with the frame under
+its soft mask. Where masks overlap, the face that a pixel lies deeper in rules, and the other gives way to it smoothly;
+the order of the faces does not count.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import numpy as np
-from scipy.fft import dstn, idstn
+from numpy.typing import NDArray
 
-from actors.geometry import CROP_MARGIN, Box, Rect
+from actors.blends import Blend
+from actors.face_masks import face_depth, soft_mask
+from actors.geometry import CROP_MARGIN, Box, Landmarks, Rect
+from actors.multiband import multiband_blend
+from actors.poisson import OpenSides, seamless_clone
 
-_MASK_POWER = 4
-"""Exponent of the superellipse |x|^p + |y|^p = 1 that the mask follows: rounder than a box, fuller than an ellipse."""
+Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
-
-def harmonic_membrane(difference: np.ndarray) -> np.ndarray:
-    """The function with zero Laplacian that equals `difference` on the outermost ring.
-
-    Five-point Laplacian, Dirichlet border, solved by a type-I discrete sine transform in O(N log N).
-
-    Args:
-        difference: (H, W) float32; only its outermost ring is read.
-
-    Returns:
-        (H, W) float32.
-    """
-    height, width = difference.shape
-    membrane = difference.copy()
-    if height < 3 or width < 3:
-        return membrane
-    known = np.zeros((height - 2, width - 2), dtype=np.float32)
-    known[0] += difference[0, 1:-1]
-    known[-1] += difference[-1, 1:-1]
-    known[:, 0] += difference[1:-1, 0]
-    known[:, -1] += difference[1:-1, -1]
-    modes = _laplacian_modes(height - 2)[:, None] + _laplacian_modes(width - 2)[None, :]
-    membrane[1:-1, 1:-1] = idstn(dstn(known, type=1) / modes, type=1)
-    return membrane
+_RULE_POWER = 6
+"""How soon one face gives way to another, where a pixel is about as deep in both."""
 
 
-def _laplacian_modes(count: int) -> np.ndarray:
-    """Eigenvalues of the negated 1-D second difference with zero borders, (count,) float32."""
-    return (2 - 2 * np.cos(np.pi * np.arange(1, count + 1) / (count + 1))).astype(np.float32)
+@dataclass(frozen=True)
+class Patch:
+    """A restored face and its place in the result."""
+
+    planes: tuple[Plane, ...]
+    """Y, Cb, Cr (grey: Y alone), as the frame's, that fill the rectangle."""
+    rect: Rect
+    """In luma pixels, its corner on a chroma sample."""
+    box: Box
+    """Of the face, in luma pixels."""
+    landmarks: Landmarks = ()
+    """In luma pixels; without them the mask follows the box."""
+    strength: float = 1.0
+    """Share of the restored face where its mask is 1, 0 to 1."""
+
+    @property
+    def open_sides(self) -> OpenSides:
+        """Sides at which the frame's edge has cut the crop's margin off."""
+        across, down = CROP_MARGIN * self.box.width, CROP_MARGIN * self.box.height
+        return OpenSides(
+            left=self.rect.x0 > self.box.x0 - across,
+            top=self.rect.y0 > self.box.y0 - down,
+            right=self.rect.x1 < self.box.x1 + across,
+            bottom=self.rect.y1 < self.box.y1 + down,
+        )
 
 
-def seamless_clone(background: np.ndarray, patch: np.ndarray, mask: np.ndarray, *, bits: int = 8) -> np.ndarray:
-    """One plane of a frame with a patch cloned into it.
-
-    Args:
-        background: (H, W) the frame's plane inside the patch's rectangle, uint8 or uint16.
-        patch: (H, W) of the same type.
-        mask: (H, W) float32, 0 where the background stays to the bit, 1 where the patch's gradients rule.
-        bits: a sample's; values end at 2**bits - 1.
-
-    Returns:
-        (H, W) of the background's type; equal to it wherever the mask is 0.
-    """
-    below = background.astype(np.float32)
-    above = patch.astype(np.float32)
-    cloned = above + harmonic_membrane(below - above)
-    mixed = below + mask * (cloned - below)
-    return np.clip(np.rint(mixed), 0, (1 << bits) - 1).astype(background.dtype)
-
-
-def face_mask(rect: Rect, box: Box, step: tuple[int, int] = (1, 1)) -> np.ndarray:
-    """Soft mask of a face: 1 on the face, falling smoothly to 0 at the margin's edge.
-
-    Args:
-        rect: the patch's rectangle in the result.
-        box: the face's box in the result. The mask falls off outside it and is 0 where the box grown by the crop's
-            margin ends, whether or not the frame cuts the rectangle off before.
-        step: result pixels per sample of the plane the mask is for, (across, down).
-
-    Returns:
-        (ceil(H / step), ceil(W / step)) float32, 0 to 1.
-    """
-    centre_x, centre_y = (box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2
-    reach = 0.5 + CROP_MARGIN
-    across = _sample_centres(rect.x0, rect.x1, step[0]) - centre_x
-    down = _sample_centres(rect.y0, rect.y1, step[1]) - centre_y
-    u = np.abs(across / (reach * box.width))[None, :] ** _MASK_POWER
-    v = np.abs(down / (reach * box.height))[:, None] ** _MASK_POWER
-    radius = (u + v) ** (1 / _MASK_POWER)  # 1 on the superellipse that touches the margin's edges
-    inner = 0.5 / reach
-    fade = np.clip((1 - radius) / (1 - inner), 0, 1)
-    return (fade * fade * (3 - 2 * fade)).astype(np.float32)
-
-
-def _sample_centres(start: int, end: int, step: int) -> np.ndarray:
-    count = -(-(end - start) // step)
-    return start + step * (np.arange(count, dtype=np.float64) + 0.5)
-
-
-def blend_patch(
-    planes: tuple[np.ndarray, ...],
-    patch_planes: tuple[np.ndarray, ...],
-    rect: Rect,
-    box: Box,
+def blend_patches(
+    planes: Sequence[Plane],
+    patches: Sequence[Patch],
     chroma_step: tuple[int, int],
     *,
-    strength: float = 1.0,
+    blend: Blend,
     bits: int = 8,
 ) -> None:
-    """Clone a patch into a frame's planes, in place.
+    """Blend patches into a frame's planes, in place. Where all masks are 0, the frame stays to the bit.
 
     Args:
-        planes: Y, Cb, Cr of the frame, (H, W) each, writable.
-        patch_planes: the same planes of the patch.
-        rect: the patch's rectangle in luma pixels, its corner on a chroma sample.
-        box: the face's box in luma pixels.
+        planes: Y, Cb, Cr of the frame (grey: Y alone), (H, W) each, writable.
+        patches: of one moment, in any order: the result is the same up to rounding.
         chroma_step: luma pixels per chroma sample, (across, down).
-        strength: share of the patch where the mask is 1, 0 to 1.
-        bits: a sample's.
+        blend: the method.
+        bits: a sample's; values end at 2**bits - 1.
     """
-    for number, (plane, patch) in enumerate(zip(planes, patch_planes, strict=True)):
-        across, down = (1, 1) if number == 0 else chroma_step
-        rows = slice(rect.y0 // down, -(-rect.y1 // down))
-        columns = slice(rect.x0 // across, -(-rect.x1 // across))
-        mask = np.float32(strength) * face_mask(rect, box, (across, down))
-        plane[rows, columns] = seamless_clone(plane[rows, columns], patch, mask, bits=bits)
+    for group in _touching(patches):
+        for number, plane in enumerate(planes):
+            step = (1, 1) if number == 0 else chroma_step
+            method: Blend = "feather" if number > 0 and blend == "multiband" else blend
+            _blend_group(plane, [(patch, patch.planes[number]) for patch in group], step, method, bits)
+
+
+def _blend_group(
+    plane: Plane, patches: Sequence[tuple[Patch, Plane]], step: tuple[int, int], blend: Blend, bits: int
+) -> None:
+    """Blend patches whose rectangles hang together into one plane."""
+    places = [_place(patch.rect, step) for patch, _ in patches]
+    bounds = _union(places)
+    below = plane[bounds.slices].astype(np.float32)
+    layers = []
+    for (patch, samples), place in zip(patches, places, strict=True):
+        depth = face_depth(patch.rect, patch.box, patch.landmarks, step)
+        background = below[_inside(place, bounds)]
+        mask, cloned = _METHODS[blend](background, samples.astype(np.float32), depth, patch.open_sides)
+        layers.append(_Layer(place, depth, np.float32(patch.strength) * mask, cloned - background))
+    change, total, uncovered = np.zeros_like(below), np.zeros_like(below), np.ones_like(below)
+    for layer in layers:
+        inside, shown = _inside(layer.place, bounds), _shown(layer, layers)
+        change[inside] += shown * layer.change
+        total[inside] += shown
+        uncovered[inside] *= 1 - layer.opacity
+    touched = total > 0
+    share = (1 - uncovered[touched]) / total[touched]
+    mixed = np.rint(below[touched] + share * change[touched])
+    plane[bounds.slices][touched] = np.clip(mixed, 0, (1 << bits) - 1).astype(plane.dtype)
+
+
+class _Layer(NamedTuple):
+    """A face in one plane."""
+
+    place: Rect
+    depth: NDArray[np.float32]
+    opacity: NDArray[np.float32]
+    """Share of it where no other face is."""
+    change: NDArray[np.float32]
+    """What it is where it shows whole, less the background."""
+
+
+def _shown(layer: _Layer, layers: Sequence[_Layer]) -> NDArray[np.float32]:
+    """Share of a face where others overlap it: each lies over it as far as a pixel is deeper in the other.
+
+    Of two faces the shares sum to what both cover, and of more to a little less.
+    """
+    shown = layer.opacity.copy()
+    for other in layers:
+        common = _common(layer.place, other.place)
+        if other is layer or common is None:
+            continue
+        here, there = _inside(common, layer.place), _inside(common, other.place)
+        own, its = (np.maximum(depth, _LEAST_DEPTH) ** _RULE_POWER for depth in (layer.depth[here], other.depth[there]))
+        shown[here] *= 1 - other.opacity[there] * its / (own + its)
+    return shown
+
+
+_LEAST_DEPTH = np.float32(1e-3)
+"""Keeps powers of depths within float32."""
+
+Method = Callable[
+    [NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], OpenSides],
+    tuple[NDArray[np.float32], NDArray[np.float32]],
+]
+"""(background, patch, depth, open sides) -> (the mask, what it mixes into the background)."""
+
+
+def _poisson(
+    background: NDArray[np.float32], patch: NDArray[np.float32], depth: NDArray[np.float32], sides: OpenSides
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return soft_mask(depth), seamless_clone(background, patch, sides)
+
+
+def _multiband(
+    background: NDArray[np.float32], patch: NDArray[np.float32], depth: NDArray[np.float32], sides: OpenSides
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    # The pyramid fades by itself; the outer mask only ends what its coarse levels carry beyond the face.
+    return soft_mask(2 * depth), multiband_blend(background, patch, soft_mask(depth))
+
+
+def _feather(
+    background: NDArray[np.float32], patch: NDArray[np.float32], depth: NDArray[np.float32], sides: OpenSides
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return soft_mask(depth), patch
+
+
+_METHODS: dict[Blend, Method] = {"poisson": _poisson, "multiband": _multiband, "feather": _feather}
+
+
+def _touching(patches: Sequence[Patch]) -> list[list[Patch]]:
+    """Patches in groups whose rectangles overlap, directly or by way of others."""
+    groups: list[list[Patch]] = []
+    for patch in patches:
+        own = [group for group in groups if any(_common(patch.rect, other.rect) for other in group)]
+        groups = [group for group in groups if group not in own] + [[patch, *(each for one in own for each in one)]]
+    return groups
+
+
+def _common(one: Rect, other: Rect) -> Rect | None:
+    both = Rect(max(one.x0, other.x0), max(one.y0, other.y0), min(one.x1, other.x1), min(one.y1, other.y1))
+    return both if both.width > 0 and both.height > 0 else None
+
+
+def _inside(rect: Rect, bounds: Rect) -> tuple[slice, slice]:
+    """Index of a rectangle's samples in an array that fills `bounds`."""
+    return Rect(rect.x0 - bounds.x0, rect.y0 - bounds.y0, rect.x1 - bounds.x0, rect.y1 - bounds.y0).slices
+
+
+def _place(rect: Rect, step: tuple[int, int]) -> Rect:
+    """A rectangle of luma pixels in samples of a plane."""
+    across, down = step
+    return Rect(rect.x0 // across, rect.y0 // down, -(-rect.x1 // across), -(-rect.y1 // down))
+
+
+def _union(rects: Sequence[Rect]) -> Rect:
+    return Rect(
+        min(rect.x0 for rect in rects),
+        min(rect.y0 for rect in rects),
+        max(rect.x1 for rect in rects),
+        max(rect.y1 for rect in rects),
+    )

@@ -15,7 +15,8 @@ import pyarrow as pa
 from av.video.frame import VideoFrame
 
 from actors.background import upscale
-from actors.blending import blend_patch
+from actors.blending import Patch, blend_patches
+from actors.blends import Blend
 from actors.colour import plane_views, rgb_to_planes
 from actors.comparison import compared_picture, side_by_side
 from actors.deadline import PART_SECONDS, each_within
@@ -47,13 +48,14 @@ class FrameCompositor:
         size: SizeSettings,
         encode: EncodeSettings,
         variants: Sequence[Variant],
+        blend: Blend,
         *,
         threads: int = 1,
         part_seconds: float = PART_SECONDS,
     ) -> None:
         cv2.setNumThreads(threads)
         self._store, self._area, self._size, self._encode = store, area, size, encode
-        self._variants = tuple(variants)
+        self._variants, self._blend_method = tuple(variants), blend
         self._threads, self._part_seconds = threads, part_seconds
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
@@ -193,14 +195,17 @@ class FrameCompositor:
         """Blend the patches of one moment of a frame into its picture, in place."""
         probe = work.shard.probe
         placement = Placement.of(probe, picture)
-        planes = plane_views(frame)
-        for face in faces:
-            patch_planes = rgb_to_planes(work.crops[face.crop_indices[moment]], probe, picture)
-            rect = placement.result_rect(face.crop)
-            box = placement.crop_to_result_box(face.box)
-            blend_patch(
-                planes, patch_planes, rect, box, placement.chroma_step, strength=face.strength, bits=picture.bits
+        patches = [
+            Patch(
+                rgb_to_planes(work.crops[face.crop_indices[moment]], probe, picture),
+                placement.result_rect(face.crop),
+                placement.crop_to_result_box(face.box),
+                placement.landmarks_in_result(face.landmarks),
+                face.strength,
             )
+            for face in faces
+        ]
+        blend_patches(plane_views(frame), patches, placement.chroma_step, blend=self._blend_method, bits=picture.bits)
 
 
 def _whole(frame: VideoFrame, moments: Sequence[VideoFrame], probe: VideoProbe, picture: OutputPicture) -> VideoFrame:

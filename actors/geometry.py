@@ -129,6 +129,11 @@ class Placement:
         fx, fy = self.factors
         return Box(box.x0 * fx, box.y0 * fy, box.x1 * fx, box.y1 * fy)
 
+    def landmarks_in_result(self, landmarks: Landmarks) -> Landmarks:
+        """Landmarks of the source in result pixels."""
+        fx, fy = self.factors
+        return tuple((x * fx, y * fy) for x, y in landmarks)
+
 
 def _resample_between_pixels(restored: np.ndarray, crop: Rect, target: Rect, fx: float, fy: float) -> np.ndarray:
     """Resample where result pixels do not fall on the crop's edges: low-pass, then an affine warp of pixel centres."""

@@ -112,6 +112,9 @@ def restore(
             show_default=False,
         ),
     ] = None,
+    blend: Annotated[
+        str | None, _flag("How faces are blended in: poisson, multiband or feather. Default multiband.", "NAME")
+    ] = None,
     w_skip: Annotated[
         str | None, _flag(f"Narrower faces are left as background. Default {_BOUNDS.w_skip:g}.", "PX")
     ] = None,

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from actors.blends import Blend
 from actors.detection import DetectionSettings
 from actors.routing import Decision, RoutingBounds
 from storage.catalogue import Source
@@ -72,6 +73,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """File or registered name of someone else's model, in Expert-F's place."""
     identity_gate: bool = True
     """Weaken restored faces that move away from the person they show; measured with SFace, which is fetched once."""
+    blend: Blend = "multiband"
+    """How restored faces are blended into the frame; without experts nothing is."""
     baseline: bool = False
     """Also write each video only scaled."""
     compare: bool = False
@@ -174,6 +177,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             "experts": self.experts,
             **({"fidelity": self.fidelity} if self.mixes_own_sets else {}),
             "identity_gate": self.gates_identity,
+            "blend": self.blend if self.active_experts else None,
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{

@@ -72,7 +72,7 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):
         if expert in experts:
             rows = add(rows, ExpertRestorer, pool, (expert, size, job.experts[expert], identity), on_device=True)
-    compositor = (job.store, job.area, size, config.encode, config.variants)
+    compositor = (job.store, job.area, size, config.encode, config.variants, config.blend)
     return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 
 

@@ -7,9 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from actors.blending import blend_patch
 from actors.fading import Stretch, stretches
-from actors.geometry import Box, Rect
 from actors.routing import Decision
 from actors.tracking import DetectedFrame, TrackTimeline, link_tracks
 from tests.actors.test_tracking import NO_CUTS, STEP, cut_at, frame_of, moving
@@ -67,16 +65,3 @@ def test_a_gap_in_the_video_is_not_faded_over_so_that_a_shard_that_begins_behind
 def test_a_face_of_a_moment_never_jumps_to_full_strength() -> None:
     brief = Stretch(T, 10, 13)
     assert max(brief.strength(pts, FADE) for pts in range(10, 13)) < 0.3
-
-
-def test_half_strength_is_half_way_between_both_pictures() -> None:
-    rng = np.random.default_rng(3)
-    background = rng.integers(60, 200, (40, 40)).astype(np.uint8)
-    patch = rng.integers(60, 200, (40, 40)).astype(np.uint8)
-    results = {}
-    for strength in (0.0, 0.5, 1.0):
-        (plane,) = results[strength] = (background.copy(),)
-        blend_patch((plane,), (patch,), Rect(0, 0, 40, 40), Box(5, 5, 35, 35), (1, 1), strength=strength)
-    np.testing.assert_array_equal(results[0.0][0], background)
-    half = (results[1.0][0].astype(float) + background) / 2
-    np.testing.assert_allclose(results[0.5][0], half, atol=1.01)

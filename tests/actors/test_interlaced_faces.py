@@ -57,7 +57,7 @@ def restored(shard: Shard, folder: Path, size: SizeSettings) -> Restored:
     store, area = Store(), WorkArea(str(folder))
     detector = FaceDetector(store, DetectionSettings(detect_every=2, min_face=48), RoutingBounds(), size, EXPERTS)
     experts = [ExpertRestorer(expert, size) for expert in sorted(EXPERTS)]
-    compositor = FrameCompositor(store, area, size, LOSSLESS, ("restored", "baseline"))
+    compositor = FrameCompositor(store, area, size, LOSSLESS, ("restored", "baseline"), "poisson")
     parts: list[Any] = []
     for found in detector.detect(shard):
         (work,) = from_table(to_table([found]))

@@ -121,6 +121,7 @@ NAMING = {
     "experts": "t",
     "fidelity": "0.75",
     "identity_gate": False,
+    "blend": "poisson",
     "baseline": True,
     "compare": True,
     "shard_seconds": "9",
