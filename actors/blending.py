@@ -65,12 +65,13 @@ def blend_patches(
 
     Args:
         planes: Y, Cb, Cr of the frame (grey: Y alone), (H, W) each, writable.
-        patches: of one moment, in any order: the result is the same up to rounding.
+        patches: of one moment, in any order.
         chroma_step: luma pixels per chroma sample, (across, down).
         blend: the method.
         bits: a sample's; values end at 2**bits - 1.
     """
-    for group in _touching(patches):
+    # Sums are rounded; tracks are numbered in another order in another shard.
+    for group in _touching(sorted(patches, key=lambda patch: (patch.rect, patch.box))):
         for number, plane in enumerate(planes):
             step = (1, 1) if number == 0 else chroma_step
             method: Blend = "feather" if number > 0 and blend == "multiband" else blend
@@ -83,23 +84,25 @@ def _blend_group(
     """Blend patches whose rectangles hang together into one plane."""
     places = [_place(patch.rect, step) for patch, _ in patches]
     bounds = _union(places)
-    below = plane[bounds.slices].astype(np.float32)
+    below = plane[bounds.slices].copy()
     layers = []
     for (patch, samples), place in zip(patches, places, strict=True):
         depth = face_depth(patch.rect, patch.box, patch.landmarks, step)
-        background = below[_inside(place, bounds)]
+        background = below[_inside(place, bounds)].astype(np.float32)
         mask, cloned = _METHODS[blend](background, samples.astype(np.float32), depth, patch.open_sides)
         layers.append(_Layer(place, depth, np.float32(patch.strength) * mask, cloned - background))
-    change, total, uncovered = np.zeros_like(below), np.zeros_like(below), np.ones_like(below)
+    change, total, uncovered = (np.full(below.shape, value, np.float32) for value in (0, 0, 1))
     for layer in layers:
         inside, shown = _inside(layer.place, bounds), _shown(layer, layers)
         change[inside] += shown * layer.change
         total[inside] += shown
         uncovered[inside] *= 1 - layer.opacity
-    touched = total > 0
-    share = (1 - uncovered[touched]) / total[touched]
-    mixed = np.rint(below[touched] + share * change[touched])
-    plane[bounds.slices][touched] = np.clip(mixed, 0, (1 << bits) - 1).astype(plane.dtype)
+    # Face by face, to be sparing with memory: where faces overlap, the same is written again.
+    for layer in layers:
+        inside = _inside(layer.place, bounds)
+        share = (1 - uncovered[inside]) / np.maximum(total[inside], _LEAST_SHOWN)
+        mixed = np.rint(below[inside] + share * change[inside])
+        plane[layer.place.slices] = np.clip(mixed, 0, (1 << bits) - 1).astype(plane.dtype)
 
 
 class _Layer(NamedTuple):
@@ -128,6 +131,9 @@ def _shown(layer: _Layer, layers: Sequence[_Layer]) -> NDArray[np.float32]:
         shown[here] *= 1 - other.opacity[there] * its / (own + its)
     return shown
 
+
+_LEAST_SHOWN = np.float32(1e-30)
+"""Where no face shows, there is nothing to divide by."""
 
 _LEAST_DEPTH = np.float32(1e-3)
 """Keeps powers of depths within float32."""
