@@ -8,3 +8,6 @@ Blend = Literal["poisson", "multiband", "feather"]
 poisson: by adding the membrane that makes it equal to the frame on its rectangle's border. multiband: by mixing each
 octave of the luma under a mask as coarse as itself. feather: it is left as it is.
 """
+
+DEFAULT_BLEND: Blend = "multiband"
+"""It flickers least: docs/architecture.md has the figures."""

@@ -16,7 +16,7 @@ from av.video.frame import VideoFrame
 
 from actors.background import upscale
 from actors.blending import Patch, blend_patches
-from actors.blends import Blend
+from actors.blends import DEFAULT_BLEND, Blend
 from actors.colour import plane_views, rgb_to_planes
 from actors.comparison import compared_picture, side_by_side
 from actors.deadline import PART_SECONDS, each_within
@@ -48,7 +48,7 @@ class FrameCompositor:
         size: SizeSettings,
         encode: EncodeSettings,
         variants: Sequence[Variant],
-        blend: Blend,
+        blend: Blend = DEFAULT_BLEND,
         *,
         threads: int = 1,
         part_seconds: float = PART_SECONDS,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from actors.blends import DEFAULT_BLEND
 from actors.routing import RoutingBounds
 from flows.clean import clean
 from flows.config import load_config
@@ -113,7 +114,7 @@ def restore(
         ),
     ] = None,
     blend: Annotated[
-        str | None, _flag("How faces are blended in: poisson, multiband or feather. Default multiband.", "NAME")
+        str | None, _flag(f"How faces are blended in: poisson, multiband or feather. Default {DEFAULT_BLEND}.", "NAME")
     ] = None,
     w_skip: Annotated[
         str | None, _flag(f"Narrower faces are left as background. Default {_BOUNDS.w_skip:g}.", "PX")

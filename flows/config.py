@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from actors.blends import Blend
+from actors.blends import DEFAULT_BLEND, Blend
 from actors.detection import DetectionSettings
 from actors.routing import Decision, RoutingBounds
 from storage.catalogue import Source
@@ -73,7 +73,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """File or registered name of someone else's model, in Expert-F's place."""
     identity_gate: bool = True
     """Weaken restored faces that move away from the person they show; measured with SFace, which is fetched once."""
-    blend: Blend = "multiband"
+    blend: Blend = DEFAULT_BLEND
     """How restored faces are blended into the frame; without experts nothing is."""
     baseline: bool = False
     """Also write each video only scaled."""

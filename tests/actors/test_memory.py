@@ -23,8 +23,7 @@ from tests.media import decoded_by_pyav, whole
 from pathlib import Path
 
 store, area = Store(), WorkArea(sys.argv[1])
-encode = EncodeSettings(preset="ultrafast")
-compositor = FrameCompositor(store, area, SizeSettings(scale=4), encode, ("restored",), "poisson")
+compositor = FrameCompositor(store, area, SizeSettings(scale=4), EncodeSettings(preset="ultrafast"), ("restored",))
 def receipt(path):
     pts = [at for at, _ in decoded_by_pyav(Path(path))]
     return compositor._receipt(ShardWork(whole(Path(path)), frames=len(pts), digest=pts_digest(pts)))

@@ -62,7 +62,7 @@ class Stages:
             area,
             FaceDetector(store, detection, RoutingBounds(), SIZE, EXPERTS, identity),
             tuple(ExpertRestorer(expert, SIZE, identity=identity) for expert in sorted(EXPERTS)),
-            FrameCompositor(store, area, SIZE, LOSSLESS, STAGED, "multiband"),
+            FrameCompositor(store, area, SIZE, LOSSLESS, STAGED),
         )
 
     def segment(self, work: ShardWork, receipt: Receipt, variant: Variant) -> Path:

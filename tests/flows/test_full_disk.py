@@ -66,7 +66,7 @@ def test_a_shard_says_that_it_was_for_the_disk(disk: SmallDisk, tmp_path: Path) 
     shard = whole(make_video(tmp_path / "a.mp4", Clip(frames=20, size=(160, 120))))
     pts = [at for at, _ in decoded_by_pyav(tmp_path / "a.mp4")]
     area, lossless = WorkArea(str(disk.path / "job")), EncodeSettings(crf=0, preset="ultrafast")
-    compositor = FrameCompositor(STORE, area, SizeSettings(scale=4), lossless, ("restored",), "poisson")
+    compositor = FrameCompositor(STORE, area, SizeSettings(scale=4), lossless, ("restored",))
     work = ShardWork(shard, frames=len(pts), digest=pts_digest(pts))
     receipt = compositor._receipt(work)
     assert receipt.no_room
