@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import cv2
@@ -16,6 +18,8 @@ from actors.geometry import Landmarks, Placement, landmarks_in_crop
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
+from actors.steadying import Shown, steadied
+from actors.tracking import DetectionGrid
 from actors.work import FaceInFrame, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
@@ -36,6 +40,7 @@ class ExpertRestorer:
         size: SizeSettings,
         weights: ExpertWeights | None = None,
         identity: IdentityWeights | None = None,
+        steadying: bool = True,
         *,
         device: str = "cpu",
         threads: int = 1,
@@ -43,13 +48,14 @@ class ExpertRestorer:
     ) -> None:
         """Args:
         identity: where SFace comes from; None for no identity gate.
+        steadying: whether patches are averaged with their neighbours in time.
         """
         # In the actor only: the driver need not wait for torch.
         import torch
 
         torch.set_num_threads(threads)
         self._routed_here = expert
-        self._size, self._part_seconds = size, part_seconds
+        self._size, self._steadying, self._part_seconds = size, steadying, part_seconds
         self._expert = loaded_expert(expert, weights, device=device)
         cv2.setNumThreads(threads)
         self._gate = IdentityGate(IdentityMeter(identity())) if identity else None
@@ -67,13 +73,19 @@ class ExpertRestorer:
 
     def restore(self, work: ShardWork) -> ShardWork:
         """The row with the crops that are routed to this expert restored."""
-        return restored_row(work, self._routed_here, self._expert, self._gate, self._size)
+        return restored_row(work, self._routed_here, self._expert, self._gate, self._size, steadying=self._steadying)
 
 
 def restored_row(
-    work: ShardWork, routed_here: Decision, expert: Restoring, gate: IdentityGate | None, size: SizeSettings
+    work: ShardWork,
+    routed_here: Decision,
+    expert: Restoring,
+    gate: IdentityGate | None,
+    size: SizeSettings,
+    *,
+    steadying: bool,
 ) -> ShardWork:
-    """A row with the crops of one route restored, held to their source, and weakened where the gate says so.
+    """A row with the crops of one route restored, held to their source, steadied, and weakened by the gate.
 
     Args:
         gate: None only where the row has no witnesses.
@@ -82,7 +94,7 @@ def restored_row(
     mine: dict[int, FaceInFrame | Witness] = {
         witness.crop_index: witness for witness in work.witnesses if witness.decision is routed_here
     }
-    for face in work.faces:
+    for face in (*work.beside, *work.faces):
         if face.decision is routed_here:
             mine.update(dict.fromkeys(face.crop_indices, face))
     if work.error or not mine:
@@ -98,12 +110,35 @@ def restored_row(
         if witness.decision is routed_here
     }
     faces = tuple(_gated(face, verdicts) if face.decision is routed_here else face for face in work.faces)
+    shown = {
+        index: Shown(work.crops[index], np.ascontiguousarray(np.rot90(patches[index], -turns)), of.crop)
+        for index, of in mine.items()
+    }
+    next_to = neighbours(work, routed_here) if steadying else {}
     left = {index: crop for index, crop in work.crops.items() if index not in mine}
     for face in faces:
         if face.decision is routed_here:
             for index in face.crop_indices:
-                left[index] = placement.resample(np.ascontiguousarray(np.rot90(patches[index], -turns)), face.crop)
+                patch = steadied(shown[index], [shown[at] for at in next_to.get(index, ())])
+                left[index] = placement.resample(patch, face.crop)
     return replace(work, faces=faces, crops=left)
+
+
+def neighbours(work: ShardWork, route: Decision) -> dict[int, tuple[int, ...]]:
+    """Of each crop of a route, those of the same face in the frames before and after; of fields, in the same one."""
+    farthest = DetectionGrid.of(work.shard.probe, 1).neighbour
+    tracks: dict[int, list[FaceInFrame]] = defaultdict(list)
+    for face in sorted((*work.beside, *work.faces), key=lambda each: each.pts):
+        if face.decision is route and face.crop_index >= 0:
+            tracks[face.track].append(face)
+    found: dict[int, tuple[int, ...]] = defaultdict(tuple)
+    for faces in tracks.values():
+        for before, after in pairwise(faces):
+            if after.pts - before.pts <= farthest:
+                for earlier, later in zip(before.crop_indices, after.crop_indices, strict=True):
+                    found[later] += (earlier,)
+                    found[earlier] += (later,)
+    return found
 
 
 def _judged(

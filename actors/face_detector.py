@@ -11,6 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import pyarrow as pa
+from av.video.frame import VideoFrame
 
 from actors.colour import frame_to_rgb
 from actors.deadline import PART_SECONDS, each_within
@@ -36,6 +37,7 @@ from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
+from storage.probe import VideoProbe
 from storage.segments import pts_digest
 from storage.shards import Shard
 from storage.store import Store
@@ -63,6 +65,7 @@ class FaceDetector:
         size: SizeSettings,
         experts: frozenset[Decision],
         identity: IdentityWeights | None = None,
+        steadying: bool = True,
         *,
         device: str = "cpu",
         threads: int = 1,
@@ -70,12 +73,13 @@ class FaceDetector:
     ) -> None:
         """Args:
         identity: where SFace comes from; None for no witnesses, that is, no identity gate.
+        steadying: whether faces of the frames next to a part go with it.
         """
         import torch  # in the actor only: see actors/detection.py
 
         torch.set_num_threads(threads)
         self._store, self._settings, self._bounds, self._size = store, detection, routing, size
-        self._experts = experts
+        self._experts, self._steadying = experts, steadying
         self._threads, self._part_seconds = threads, part_seconds
         self._detector = MtcnnDetector(detection, device=device)
         cv2.setNumThreads(threads)
@@ -102,7 +106,7 @@ class FaceDetector:
         timelines = [TrackTimeline.of(track, frames, cuts, smoothing=smoothing) for track in link_tracks(frames, cuts)]
         tracks = [self._routed(timeline) for timeline in timelines]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
-        yield from self._cut_out(shard, tracks, searched, grid.fade, searched_faces)
+        yield from self._cut_out(shard, tracks, searched, grid, searched_faces)
 
     def _searched_faces(self, shard: Shard) -> SearchedFaces | None:
         """Where witnesses are kept; None where nobody asks for them."""
@@ -177,34 +181,64 @@ class FaceDetector:
         shard: Shard,
         tracks: list[_RoutedTrack],
         searched: frozenset[int],
-        fade: Fraction,
+        grid: DetectionGrid,
         kept: SearchedFaces | None,
     ) -> Iterator[ShardWork]:
-        """Read the shard's own frames and cut crops, closing a part whenever its patches would be too many bytes."""
+        """Read the shard's frames and cut crops, closing a part whenever its patches would be too many bytes."""
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
-        timelines = [track.timeline for track in tracks]
-        part = _Part(shard)
-        for frame in read_pictures(shard, self._store, self._size, threads=self._threads):
+        wanted = grid.with_neighbours(shard.range) if self._steadying else shard.range
+        before: list[_CutFace] = []
+        part, full = _Part(shard, placement), None
+        for frame in read_pictures(shard, self._store, self._size, wanted=wanted, threads=self._threads):
             assert frame.pts is not None
-            if part.patch_bytes > MAX_PATCH_BYTES:
-                yield part.close(tracks, placement, kept, end=frame.pts)
-                part = _Part(shard, start=frame.pts)
-            part.pts.append(frame.pts)
-            present = [
-                (number, at)
-                for number, timeline in enumerate(timelines)
-                if (at := timeline.position(frame.pts)) is not None
-            ]
-            if not present:
+            faces = self._faces(frame, tracks, grid.fade, placement, shard.probe, searched)
+            if frame.pts not in shard.range:
+                if part.pts:
+                    part.add_beside(faces)  # the first one behind it is its last frame's neighbour
+                    break
+                before = faces
                 continue
-            moments_rgb = [frame_to_rgb(moment, shard.probe) for moment in moments_of(frame, picture.field_order)]
-            for number, at in present:
-                face = self._face(frame.pts, number, tracks[number], at, moments_rgb[0], placement)
-                strength = tracks[number].stretches[at].strength(frame.pts, fade)
-                face = replace(face, observed=frame.pts in searched, strength=strength)
-                part.add(face, moments_rgb, placement, wanted=face.decision in self._experts and strength > 0)
-        yield part.close(tracks, placement, kept, end=shard.range.end)
+            if not part.pts or part.patch_bytes > MAX_PATCH_BYTES:
+                if part.pts:
+                    full, part = part, _Part(shard, placement, start=frame.pts)
+                part.add_beside(before)
+            if full is not None:
+                full.add_beside(faces if self._steadying else [])
+                yield full.close(tracks, kept, end=frame.pts)
+                full = None
+            part.pts.append(frame.pts)
+            part.add(faces)
+            before = faces if self._steadying else []
+        yield part.close(tracks, kept, end=shard.range.end)
+
+    def _faces(
+        self,
+        frame: VideoFrame,
+        tracks: list[_RoutedTrack],
+        fade: Fraction,
+        placement: Placement,
+        probe: VideoProbe,
+        searched: frozenset[int],
+    ) -> list[_CutFace]:
+        """The faces of a frame, with the pixels of those that an expert restores."""
+        pts = frame.pts
+        assert pts is not None
+        positions = [(number, track.timeline.position(pts)) for number, track in enumerate(tracks)]
+        present = [(number, at) for number, at in positions if at is not None]
+        if not present:
+            return []
+        moments = moments_of(frame, output_picture(probe, self._size).field_order)
+        moments_rgb = [frame_to_rgb(moment, probe) for moment in moments]
+        found = []
+        for number, at in present:
+            face = self._face(pts, number, tracks[number], at, moments_rgb[0], placement)
+            strength = tracks[number].stretches[at].strength(pts, fade)
+            face = replace(face, observed=pts in searched, strength=strength)
+            shown = face.decision in self._experts and strength > 0 and face.crop.width > 0 and face.crop.height > 0
+            crops = [moment_rgb[face.crop.slices].copy() for moment_rgb in moments_rgb] if shown else []
+            found.append(_CutFace(face, crops))
+        return found
 
     def _face(
         self,
@@ -266,30 +300,44 @@ def _batches(frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[list[tuple[in
         yield batch
 
 
+class _CutFace(NamedTuple):
+    """A face, and its pixels in each moment of its frame; none where no expert restores it."""
+
+    face: FaceInFrame
+    crops: list[np.ndarray]
+
+
 class _Part:
     """A stretch of a shard while it is read."""
 
-    def __init__(self, shard: Shard, start: int | None = None) -> None:
-        self._shard = shard
+    def __init__(self, shard: Shard, placement: Placement, start: int | None = None) -> None:
+        self._shard, self._placement = shard, placement
         self._start = shard.range.start if start is None else start
         self.pts: list[int] = []
         self.patch_bytes = 0
         self._faces: list[FaceInFrame] = []
+        self._beside: list[FaceInFrame] = []
         self._crops: dict[int, np.ndarray] = {}
 
-    def add(self, face: FaceInFrame, moments_rgb: list[np.ndarray], placement: Placement, *, wanted: bool) -> None:
-        crop, target = face.crop, placement.result_rect(face.crop)
-        if wanted and crop.width > 0 and crop.height > 0:
-            first = len(self._crops)
-            face = replace(face, crop_index=first, second_crop_index=first + 1 if len(moments_rgb) > 1 else -1)
-            for index, frame_rgb in zip(face.crop_indices, moments_rgb, strict=True):
-                self._crops[index] = frame_rgb[crop.slices].copy()
-                self.patch_bytes += 3 * max(target.width * target.height, crop.width * crop.height)
-        self._faces.append(face)
+    def add(self, faces: Iterable[_CutFace]) -> None:
+        """Faces of the next frame of this part."""
+        self._faces += [self._with_crops(cut) for cut in faces]
 
-    def close(
-        self, tracks: list[_RoutedTrack], placement: Placement, kept: SearchedFaces | None, end: int | None
-    ) -> ShardWork:
+    def add_beside(self, faces: Iterable[_CutFace]) -> None:
+        """Faces of the frame before or behind this part; those without pixels are of no use."""
+        self._beside += [self._with_crops(cut) for cut in faces if cut.crops]
+
+    def _with_crops(self, cut: _CutFace) -> FaceInFrame:
+        if not cut.crops:
+            return cut.face
+        first, target = len(self._crops), self._placement.result_rect(cut.face.crop)
+        face = replace(cut.face, crop_index=first, second_crop_index=first + 1 if len(cut.crops) > 1 else -1)
+        for index, crop_rgb in zip(face.crop_indices, cut.crops, strict=True):
+            self._crops[index] = crop_rgb
+            self.patch_bytes += max(3 * target.width * target.height, crop_rgb.nbytes)
+        return face
+
+    def close(self, tracks: list[_RoutedTrack], kept: SearchedFaces | None, end: int | None) -> ShardWork:
         shard = self._shard.part(self._start, end)
         timelines = [track.timeline for track in tracks]
         heads = [timeline.anchor_before(self._start) for timeline in timelines]
@@ -299,7 +347,15 @@ class _Part:
         )
         witnesses: list[Witness] = []
         if kept is not None:
-            row = Witnesses(kept, placement, self._crops)
+            row = Witnesses(kept, self._placement, self._crops)
             faces = tuple(row.of_faces(faces, timelines, [track.stretches for track in tracks]))
             witnesses = row.called
-        return ShardWork(shard, faces, self._crops, len(self.pts), pts_digest(self.pts), witnesses=tuple(witnesses))
+        return ShardWork(
+            shard,
+            faces,
+            self._crops,
+            len(self.pts),
+            pts_digest(self.pts),
+            witnesses=tuple(witnesses),
+            beside=tuple(self._beside),
+        )

@@ -32,6 +32,9 @@ FARTHEST_LINK = 2
 FADE_SECONDS = Fraction(1, 5)
 """Time in which a restored face comes and goes, of the video's own: no pop, and little of a face's time."""
 
+NEIGHBOUR_FRAMES = Fraction(3, 2)
+"""Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
+
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
@@ -67,11 +70,24 @@ class DetectionGrid:
     def window(self, wanted: PtsRange) -> PtsRange:
         """The frames that must be looked at to say where faces are in `wanted`: whole cells on both sides."""
         start = end = None
-        if wanted.start is not None:
-            start = self.start_of(self.cell(wanted.start) - self.lead_in_cells)
-        if wanted.end is not None:
-            end = self.start_of(self.cell(wanted.end - 1) + self.lead_out_cells + 1)
+        near = self.with_neighbours(wanted)
+        if near.start is not None:
+            start = self.start_of(self.cell(near.start) - self.lead_in_cells)
+        if near.end is not None:
+            end = self.start_of(self.cell(near.end - 1) + self.lead_out_cells + 1)
         return PtsRange(start, end)
+
+    @property
+    def neighbour(self) -> int:
+        """Ticks from a frame to the farthest that counts as the next one to it."""
+        return math.ceil(NEIGHBOUR_FRAMES * self.frame)
+
+    def with_neighbours(self, wanted: PtsRange) -> PtsRange:
+        """A range grown by the frames next to it, whose faces steady its own."""
+        return PtsRange(
+            None if wanted.start is None else wanted.start - self.neighbour,
+            None if wanted.end is None else wanted.end + self.neighbour,
+        )
 
     @property
     def lead_in_cells(self) -> int:

@@ -3,6 +3,7 @@
     column    type                                          who writes it
     shard     binary                                        the plan; narrowed by FaceDetector when it cuts a shard
     faces     binary (Arrow IPC)                            FaceDetector
+    beside    binary (Arrow IPC)                            FaceDetector, where faces are steadied
     witnesses binary (Arrow IPC)                            FaceDetector, where the identity gate is on
     crops     list<{index, height, width, rgb}>             FaceDetector; each expert replaces its own by patches
     frames    int64                                         FaceDetector: frames it saw in the shard's range
@@ -35,6 +36,7 @@ ROW_SCHEMA = pa.schema(
     [
         ("shard", pa.binary()),
         ("faces", pa.large_binary()),
+        ("beside", pa.large_binary()),
         ("witnesses", pa.large_binary()),
         ("crops", pa.large_list(_CROP)),
         ("frames", pa.int64()),
@@ -169,16 +171,19 @@ class ShardWork:
     error: str = ""
     witnesses: tuple[Witness, ...] = ()
     """Told by the index of each to the faces that they judge: see `FaceInFrame.witnesses`."""
+    beside: tuple[FaceInFrame, ...] = ()
+    """Faces of the frames next to the shard's, by which the outermost of its own are steadied."""
 
     def failed(self, error: str) -> ShardWork:
         """The same shard, given up: no pixels, only the reason."""
-        return replace(self, faces=(), witnesses=(), crops={}, error=error)
+        return replace(self, faces=(), beside=(), witnesses=(), crops={}, error=error)
 
     def to_row(self) -> dict[str, Any]:
         """Values of the columns of `ROW_SCHEMA`."""
         return {
             "shard": pickle.dumps(self.shard),
             "faces": _to_ipc(self.faces, _FACE_SCHEMA),
+            "beside": _to_ipc(self.beside, _FACE_SCHEMA),
             "witnesses": _to_ipc(self.witnesses, _WITNESS_SCHEMA),
             "crops": [
                 {"index": index, "height": rgb.shape[0], "width": rgb.shape[1], "rgb": rgb.tobytes()}
@@ -195,6 +200,7 @@ class ShardWork:
         return cls(
             shard=pickle.loads(row["shard"]),
             faces=tuple(map(_face, _from_ipc(row["faces"]))),
+            beside=tuple(map(_face, _from_ipc(row["beside"]))),
             witnesses=tuple(map(_witness, _from_ipc(row["witnesses"]))),
             crops={
                 crop["index"]: np.frombuffer(crop["rgb"], dtype=np.uint8).reshape(crop["height"], crop["width"], 3)

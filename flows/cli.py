@@ -105,6 +105,14 @@ def restore(
     expert_f_weights: Annotated[
         str | None, _flag("Someone else's model instead of Expert-F: a file, or a registered name.", "FILE|NAME")
     ] = None,
+    steadying: Annotated[
+        bool | None,
+        typer.Option(
+            "--steadying/--no-steadying",
+            help="Average each restored face with the frames before and after. On, unless switched off.",
+            show_default=False,
+        ),
+    ] = None,
     identity_gate: Annotated[
         bool | None,
         typer.Option(

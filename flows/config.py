@@ -71,6 +71,8 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
     """File or registered name of someone else's model, in Expert-T's place."""
     expert_f_weights: str | None = Field(None, min_length=1)
     """File or registered name of someone else's model, in Expert-F's place."""
+    steadying: bool = True
+    """Average each restored face with the frames before and after, as far as they show the same."""
     identity_gate: bool = True
     """Weaken restored faces that move away from the person they show; measured with SFace, which is fetched once."""
     blend: Blend = DEFAULT_BLEND
@@ -178,6 +180,7 @@ class JobConfig(DetectionSettings, RoutingBounds, SizeSettings, EncodeSettings, 
             **({"fidelity": self.fidelity} if self.mixes_own_sets else {}),
             "identity_gate": self.gates_identity,
             "blend": self.blend if self.active_experts else None,
+            "steadying": self.steadying and bool(self.active_experts),
             "shard_seconds": self.shard_seconds,  # changes no pixel, but segments of two cuts do not fit together
             "variants": self.variants,
             **{

@@ -67,11 +67,12 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     rows: Dataset = ray.data.from_arrow([to_table([ShardWork(shard)]) for shard in shards])
     add = partial(_through, most=len(shards), part_seconds=config.pools.seconds_for(config.shard_seconds))
     identity = InObjectStore(verify_weights(find_weights(IDENTITY))) if config.gates_identity else None
-    detector = (job.store, config.detection, config.routing, size, experts, identity)
+    detector = (job.store, config.detection, config.routing, size, experts, identity, config.steadying)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):
         if expert in experts:
-            rows = add(rows, ExpertRestorer, pool, (expert, size, job.experts[expert], identity), on_device=True)
+            restorer = (expert, size, job.experts[expert], identity, config.steadying)
+            rows = add(rows, ExpertRestorer, pool, restorer, on_device=True)
     compositor = (job.store, job.area, size, config.encode, config.variants, config.blend)
     return add(rows, FrameCompositor, pools.compositors, compositor, on_device=False)
 

@@ -122,6 +122,7 @@ NAMING = {
     "fidelity": "0.75",
     "identity_gate": False,
     "blend": "poisson",
+    "steadying": False,
     "baseline": True,
     "compare": True,
     "shard_seconds": "9",

@@ -47,6 +47,7 @@ class Setting:
     smoothing: bool = True
     hysteresis: bool = True
     gate: bool = True
+    steadying: bool = True
 
 
 SETTINGS = (
@@ -54,7 +55,8 @@ SETTINGS = (
     Setting("no smoothing", smoothing=False),
     Setting("no hysteresis", hysteresis=False),
     Setting("no gate", gate=False),
-    Setting("none of them", smoothing=False, hysteresis=False, gate=False),
+    Setting("no steadying", steadying=False),
+    Setting("none of them", smoothing=False, hysteresis=False, gate=False, steadying=False),
 )
 
 
@@ -134,13 +136,15 @@ class Stages:
             size,
             frozenset(EXPERTS),
             (lambda: self._identity) if setting.gate else None,
+            setting.steadying,
             threads=self._threads,
         )
         area = WorkArea(str(folder))
         compositor = FrameCompositor(self._store, area, size, _LOSSLESS, VARIANTS, threads=self._threads)
         (work,) = detector.detect(shard)  # a clip of some seconds is one part
         for name, expert in self._experts.items():
-            work = restored_row(work, name, expert, self._gate if setting.gate else None, size)
+            gate = self._gate if setting.gate else None
+            work = restored_row(work, name, expert, gate, size, steadying=setting.steadying)
         receipt = compositor.composite(work)
         restored, baseline = (Path(area.segment(work.shard, kind, receipt.sha256[kind])) for kind in VARIANTS)
         faces = pq.read_table(BytesIO(Path(area.faces(work.shard, receipt.faces_sha256)).read_bytes()))

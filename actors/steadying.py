@@ -1,0 +1,96 @@
+"""Restored faces without what an expert draws anew in every frame: each is averaged with its neighbours in time.
+
+A neighbour is brought to its place by dense optical flow between the source crops (Kroeger et al., "Fast Optical Flow
+using Dense Inverse Search", 2016, as OpenCV has it) and counts as far as it shows the same (bilateral in time: Tomasi
+and Manduchi, 1998): what moves in another way, a blink or a hand, keeps its own frame's pixels. Before and after count
+alike, so nothing lags.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from actors.geometry import Rect
+
+TOLERANCE = 8.0
+"""Grey levels by which a neighbour may differ and still count for about a third."""
+
+_AGREEMENT_SIGMA = 2.0
+"""Px of the patch over which that is looked at."""
+
+_FLOW_SCALE = 2
+"""Crops are enlarged so for the search of their flow: it finds fractions of their pixels."""
+
+_NARROWEST = 16
+"""Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One face in one frame.
+
+    Attributes:
+        crop_rgb: (H, W, 3) uint8, the frame's pixels in `rect`.
+        patch_rgb: (k * H, k * W, 3) uint8, restored, k an expert's scale.
+        rect: in the frame.
+    """
+
+    crop_rgb: NDArray[np.uint8]
+    patch_rgb: NDArray[np.uint8]
+    rect: Rect
+
+
+def steadied(face: Shown, neighbours: Sequence[Shown]) -> NDArray[np.uint8]:
+    """The face's patch, averaged with its neighbours'; equal to it where none agrees.
+
+    Args:
+        neighbours: the same face in other frames, restored by the same expert.
+    """
+    if not neighbours or min(face.crop_rgb.shape[:2]) < _NARROWEST:
+        return face.patch_rgb
+    own = face.patch_rgb.astype(np.float32)
+    total, weights = own.copy(), np.ones(own.shape[:2], np.float32)
+    grey = _grey(face.crop_rgb)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    for neighbour in neighbours:
+        there, seen = _at(face, grey, neighbour, finder)
+        apart = cv2.GaussianBlur(np.abs(there - own).mean(axis=2), (0, 0), _AGREEMENT_SIGMA)
+        weight = seen * np.exp(-((apart / TOLERANCE) ** 2))
+        total += weight[..., None] * there
+        weights += weight
+    return np.clip(np.rint(total / weights[..., None]), 0, 255).astype(np.uint8)
+
+
+def _at(
+    face: Shown, grey: NDArray[np.uint8], neighbour: Shown, finder: cv2.DISOpticalFlow
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A neighbour's patch moved to where the face is, and (kH, kW) 1 where it has pixels for it, else 0."""
+    height, width = face.crop_rgb.shape[:2]
+    tall, wide = face.patch_rgb.shape[:2]
+    across, down = neighbour.rect.x0 - face.rect.x0, neighbour.rect.y0 - face.rect.y0
+    shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
+    other = cv2.warpAffine(_grey(neighbour.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
+    first, second = (_enlarged(picture) for picture in (grey, np.asarray(other, np.uint8)))
+    flow = np.asarray(finder.calc(first, second, np.zeros((*first.shape, 2), np.float32)), np.float32)
+    scale = wide / width
+    flow = cv2.resize(flow, (wide, tall), interpolation=cv2.INTER_LINEAR) * (scale / _FLOW_SCALE)
+    rows, columns = np.indices((tall, wide), np.float32)
+    at_x = columns + flow[..., 0] - scale * across
+    at_y = rows + flow[..., 1] - scale * down
+    moved = cv2.remap(neighbour.patch_rgb, at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    inside = (at_x >= 0) & (at_y >= 0)
+    inside &= (at_x <= neighbour.patch_rgb.shape[1] - 1) & (at_y <= neighbour.patch_rgb.shape[0] - 1)
+    return np.asarray(moved, np.float32), inside.astype(np.float32)
+
+
+def _grey(image_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _enlarged(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.asarray(cv2.resize(grey, None, fx=_FLOW_SCALE, fy=_FLOW_SCALE, interpolation=cv2.INTER_CUBIC), np.uint8)

@@ -1,0 +1,86 @@
+"""What an expert draws anew in every frame is averaged away; what really moves is not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.data import astronaut
+
+from actors.expert_restorer import neighbours
+from actors.geometry import Rect
+from actors.routing import Decision
+from actors.steadying import Shown, steadied
+from actors.work import FaceInFrame, ShardWork
+from tests.actors.test_work import SHARD, face
+
+SIDE, SCALE = 48, 4
+FACE = np.asarray(cv2.resize(astronaut()[40:232, 130:322], (2 * SIDE * SCALE, 2 * SIDE * SCALE)), np.uint8)
+
+
+def shown(across: int, *, noise: int = 0, blink: bool = False) -> Shown:
+    """A face so many source px to the right of its place, cut out where it is expected; with what an expert made up."""
+    x, y = SCALE * (SIDE // 2 - across), SCALE * SIDE // 2
+    patch = FACE[y : y + SCALE * SIDE, x : x + SCALE * SIDE].astype(np.float64)
+    if blink:
+        patch[60:90, 60:120] = 30
+    crop = cv2.resize(patch, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    patch += np.random.default_rng(noise).normal(0, 3 if noise else 0, patch.shape)
+    rounded = [np.clip(np.rint(each), 0, 255).astype(np.uint8) for each in (crop, patch)]
+    return Shown(rounded[0], rounded[1], Rect(100, 50, 100 + SIDE, 50 + SIDE))
+
+
+def off(patch_rgb: NDArray[np.uint8], wanted: Shown) -> float:
+    inner = np.s_[16:-16, 16:-16]
+    return float(np.abs(patch_rgb[inner].astype(float) - wanted.patch_rgb[inner]).mean())
+
+
+@pytest.mark.parametrize("motion", [0, 1, 3])
+def test_noise_of_the_expert_is_averaged_wherever_the_face_has_moved_to(motion: int) -> None:
+    truth, here = shown(0), shown(0, noise=1)
+    steady = steadied(here, [shown(-motion, noise=2), shown(motion, noise=3)])
+    assert off(steady, truth) < 0.8 * off(here.patch_rgb, truth)
+
+
+def test_a_crop_that_lies_elsewhere_in_its_frame_is_brought_over() -> None:
+    truth, here = shown(0), shown(0, noise=1)
+    moved = replace(shown(4, noise=2), rect=Rect(96, 50, 96 + SIDE, 50 + SIDE))  # the crop has gone left by four px
+    assert off(steadied(here, [moved]), truth) < 0.9 * off(here.patch_rgb, truth)
+
+
+def test_a_blink_is_of_its_own_frame_alone() -> None:
+    blinking, open_eyes = shown(0, blink=True), shown(0)
+    lid = np.s_[65:85, 65:115]
+    steady = steadied(blinking, [open_eyes, open_eyes])
+    assert np.abs(steady[lid].astype(int) - blinking.patch_rgb[lid]).mean() < 2
+    before = steadied(open_eyes, [blinking])
+    assert np.abs(before[lid].astype(int) - open_eyes.patch_rgb[lid]).mean() < 2
+
+
+def test_without_neighbours_a_patch_is_what_it_is() -> None:
+    here = shown(0, noise=1)
+    assert steadied(here, []) is here.patch_rgb
+
+
+def row(*faces: FaceInFrame, beside: tuple[FaceInFrame, ...] = ()) -> ShardWork:
+    crops = {each.crop_index: np.zeros((110, 84, 3), np.uint8) for each in (*faces, *beside)}
+    return ShardWork(SHARD, faces, crops, frames=len(faces), beside=beside)
+
+
+def test_neighbours_are_the_frames_before_and_after_of_the_same_face() -> None:
+    tick = round(SHARD.probe.frame_ticks)
+    faces = [face(number * tick, number) for number in range(3)]
+    work = row(*faces[1:], beside=(faces[0],))
+    assert dict(neighbours(work, Decision.EXPERT_T)) == {0: (1,), 1: (0, 2), 2: (1,)}
+    assert neighbours(work, Decision.EXPERT_F) == {}
+    others = row(faces[0], replace(faces[1], track=9), replace(faces[2], decision=Decision.EXPERT_F))
+    assert neighbours(others, Decision.EXPERT_T) == {}
+
+
+def test_a_frame_that_is_far_away_is_no_neighbour() -> None:
+    tick = round(SHARD.probe.frame_ticks)
+    assert neighbours(row(face(0, 0), face(2 * tick, 1)), Decision.EXPERT_T) == {}
+    assert neighbours(row(face(0, 0), face(tick, 1)), Decision.EXPERT_T) == {0: (1,), 1: (0,)}
