@@ -24,6 +24,7 @@ from ray._private.worker import RayContext
 from ray.data import DataContext
 
 from flows import sessions
+from flows.patience import RETRIES
 from flows.room import LOG_FOLDER, TO_BEGIN_BYTES, TO_GO_ON_BYTES, require_room, room_watched
 from storage.errors import DestinationError, FacemillError, SourceError, UsageError, explain
 from weights import WeightsError
@@ -147,7 +148,10 @@ def _start_here() -> Path:
                 object_store_memory=_OBJECT_STORE_BYTES,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                _system_config={"idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS},
+                _system_config={
+                    "idle_worker_killing_time_threshold_ms": _IDLE_WORKER_MS,
+                    "task_oom_retries": RETRIES,
+                },
             )
     except Exception as error:  # no more special is what Ray raises when its processes take too long to start
         raise FacemillError(

@@ -132,7 +132,10 @@ def _probe_row(row: dict[str, Any], area: WorkArea, store: Store) -> dict[str, A
 
 def _probe_in(row: dict[str, Any] | None) -> VideoProbe | Failure:
     if row is None:
-        return Failure(reason="looking into it killed the worker that did: the file is damaged or not a video")
+        return Failure(
+            reason="looking into it ended its worker time after time: the file is damaged or no video, or the machine "
+            "has too little memory. Run the same command again to retry"
+        )
     if row["failure"]:
         return Failure.model_validate_json(row["failure"])
     probe: VideoProbe = pickle.loads(row["probe"])
