@@ -52,7 +52,7 @@ def test_a_comparison_wider_than_encoders_take_is_refused_before_any_work(tmp_pa
 def test_a_source_whose_probing_killed_its_worker_fails_alone() -> None:
     failure = _probe_in(None)
     assert isinstance(failure, Failure)
-    assert "killed the worker" in failure.reason
+    assert "ended its worker" in failure.reason
     assert not failure.of_source  # the next run tries it again: something else may have killed it
 
 
