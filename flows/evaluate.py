@@ -5,34 +5,31 @@ How faces are degraded and compared: docs/evaluation.md.
 
 from __future__ import annotations
 
-import functools
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import cv2
-import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.identity import IdentityMeter
 from actors.routing import RoutingBounds, Tier, tier_of
-from flows.evaluation import calibration, gate_calibration
+from flows.evaluation import calibration
 from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
 from flows.evaluation.calibration import Calibration, calibrate
 from flows.evaluation.chart import calibration_chart
 from flows.evaluation.figures import load_meter
 from flows.evaluation.flicker import FRAMES, FlickerRow, flicker_rows
+from flows.evaluation.gate_command import try_gate
+from flows.evaluation.loading import default_cache, load_restorer, tables_console, use_threads
 from flows.evaluation.options import known, listed, width_of
 from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows, write_text
-from flows.evaluation.peers import PEERS, check_peers, load_peer
+from flows.evaluation.peers import PEERS, check_peers
 from flows.evaluation.progress import EvaluationProgress
-from flows.evaluation.remembered import FigureStore, RememberingRestorer, open_folder
-from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, PLAIN, Enlargement, ExpertChoice, Restorer
+from flows.evaluation.remembered import FigureStore, open_folder
+from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, PLAIN, ExpertChoice
 from flows.evaluation.samples import STRENGTHS
 from flows.evaluation.subjects import Subject, evenly, read_subjects
 from flows.evaluation.tables import print_tables
@@ -41,14 +38,11 @@ from flows.evaluation.video.trial import FRAMES as FRAMES_OF_A_CLIP
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
-from weights import DEFAULT_FIDELITY, find_weights, user_cache, verify_weights
+from weights import DEFAULT_FIDELITY
 
 WIDTHS = (50, 64, 80, 100, 125, 150)
 CLIP_WIDTHS = (64, 125)
 """Flicker is measured at these, as far as they are among the widths."""
-
-_NARROWEST_PRINT = 150
-"""Columns that tables get where there is no terminal."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +118,7 @@ def evaluate(
     if real is not None and not video:
         raise UsageError("--real: real clips are only looked at with --video")
     if video:
-        threads = _use_threads(threads)
+        threads = use_threads(threads)
         console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
         if out is not None:
             open_folder(out)
@@ -138,12 +132,12 @@ def evaluate(
             out=out,
             as_json=as_json,
             console=console,
-            tables=_tables_console(),
+            tables=tables_console(),
         )
         return
     if calibrate_bound == "identity":
         choice = ExpertChoice(device, fidelity, weights_t, weights_f)
-        _try_gate(
+        try_gate(
             data, split, faces, widths, strengths, choice, threads, cache, out, peers=peers, seed=seed, as_json=as_json
         )
         return
@@ -153,7 +147,7 @@ def evaluate(
     plan = _plan(
         widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
     )
-    threads = _use_threads(threads)
+    threads = use_threads(threads)
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     check_peers([name for name in plan.restorers if name in PEERS])
     usable_device(device)
@@ -162,11 +156,11 @@ def evaluate(
         open_folder(out)
     most = calibration.FACES if calibrate_bound and faces is None else faces
     subjects = read_subjects(data, split, most, console.print)
-    folder = cache or _default_cache()
+    folder = cache or default_cache()
     setting = f"{device}, {threads} threads"
     remembered = FigureStore(folder, setting)
     experts = ExpertChoice(device, fidelity, weights_t, weights_f)
-    bench = Bench(lambda name: _load(name, experts, folder, threads), meter, bounds, remembered)
+    bench = Bench(lambda name: load_restorer(name, experts, folder, threads), meter, bounds, remembered)
     measured, flicker = run(plan, bench, subjects, remembered, console)
     if calibrate_bound:
         _tell_calibration(calibrate(measured), bounds.q_low, out, as_json=as_json)
@@ -175,7 +169,7 @@ def evaluate(
     if as_json:
         print(rows_as_json(rows), end="")
     else:
-        print_tables(measured, flicker, bounds, _tables_console())
+        print_tables(measured, flicker, bounds, tables_console())
     if out is not None:
         write_rows(out, "rows", rows)
         write_rows(out, "flicker", flicker)
@@ -254,88 +248,12 @@ def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:
             )
 
 
-def _use_threads(wanted: int | None) -> int:
-    """Compute with so many threads, or with half of the cores'; returns how many."""
-    threads = wanted or max(1, (os.cpu_count() or 2) // 2)
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
-    return threads
-
-
-def _try_gate(
-    data: Path,
-    split: Literal["train", "val"],
-    faces: int | None,
-    widths: str | None,
-    strengths: str | None,
-    experts: ExpertChoice,
-    threads: int | None,
-    cache: Path | None,
-    out: Path | None,
-    *,
-    peers: bool,
-    seed: int,
-    as_json: bool,
-) -> None:
-    """Judge good restorations and planted failures by the identity gate, and tell how many it weakens."""
-    threads = _use_threads(threads)
-    names = tuple(PEERS) if peers else ()
-    trial = gate_calibration.Trial(
-        widths=tuple(width_of(text) for text in listed(widths, [str(width) for width in gate_calibration.WIDTHS])),
-        strengths=tuple(known("--strengths", strengths, list(STRENGTHS), [CLEAN.name, MEDIUM.name, HARD.name])),
-        peers=names,
-        seed=seed,
-    )
-    check_peers(names)
-    usable_device(experts.device)
-    meter = IdentityMeter(verify_weights(find_weights("sface")))
-    if out is not None:
-        open_folder(out)
-    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    subjects = read_subjects(data, split, faces or gate_calibration.FACES, console.print)
-    folder = cache or _default_cache()
-
-    @functools.cache
-    def load(name: str) -> Restorer:
-        if name.startswith(gate_calibration.SHUFFLED_EXPERT):
-            return experts.load_shuffled(name.removeprefix(gate_calibration.SHUFFLED_EXPERT))
-        return _load(name, experts, folder, threads)
-
-    with EvaluationProgress(console, total=trial.work(subjects)) as progress:
-        rows = gate_calibration.gate_rows(trial.run(subjects, load, meter, RoutingBounds.model_validate({}), progress))
-    if as_json:
-        print(json.dumps([row.as_dict() for row in rows]))
-    else:
-        _tables_console().print(gate_calibration.gate_table(rows))
-    if out is not None:
-        write_text(out / "identity_gate.json", json.dumps([row.as_dict() for row in rows]) + "\n")
-
-
-def _load(name: str, experts: ExpertChoice, cache: Path, threads: int) -> Restorer:
-    if name in (EXPERT_T, EXPERT_F):
-        return experts.load(name)
-    if name in PEERS:
-        return RememberingRestorer(load_peer(name, threads=threads), cache / name, f"{threads} threads")
-    return Enlargement(name, {BICUBIC: cv2.INTER_CUBIC, LANCZOS: cv2.INTER_LANCZOS4}[name])
-
-
-def _default_cache() -> Path:
-    """Where figures are remembered unless told otherwise."""
-    return user_cache() / "eval"
-
-
-def _tables_console() -> Console:
-    """Standard output; wide enough for a table where it is no terminal."""
-    console = Console(markup=False, highlight=False)
-    return console if console.is_terminal else Console(markup=False, highlight=False, width=_NARROWEST_PRINT)
-
-
 def _tell_calibration(found: Calibration, current: float, out: Path | None, *, as_json: bool) -> None:
     """Print the curve and the best bound; with a folder, also write both and the chart."""
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
-        console = _tables_console()
+        console = tables_console()
         console.print(_curve_table(found))
         low, high = found.likely
         console.print(
