@@ -23,6 +23,7 @@ from actors.identity import IdentityMeter, IdentityWeights
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
+from actors.tiles import Tiles
 from actors.tracking import (
     FARTHEST_LINK,
     DetectedFrame,
@@ -101,9 +102,11 @@ class FaceDetector:
         """The shard's faces, as consecutive parts of the shard whose crops fit a row each."""
         grid = DetectionGrid.of(shard.probe, self._settings.detect_every)
         searched_faces = self._searched_faces(shard)
-        frames, cuts = self._search(shard, grid, searched_faces)
-        smoothing = self._settings.smoothing
-        timelines = [TrackTimeline.of(track, frames, cuts, smoothing=smoothing) for track in link_tracks(frames, cuts)]
+        frames, cuts, tiles = self._search(shard, grid, searched_faces)
+        timelines = [
+            TrackTimeline.of(track, frames, cuts, tiles, smoothing=self._settings.smoothing)
+            for track in link_tracks(frames, cuts, tiles)
+        ]
         tracks = [self._routed(timeline) for timeline in timelines]
         searched = frozenset(frame.pts for frame in frames if frame.searched)
         yield from self._cut_out(shard, tracks, searched, grid, searched_faces)
@@ -117,11 +120,12 @@ class FaceDetector:
 
     def _search(
         self, shard: Shard, grid: DetectionGrid, kept: SearchedFaces | None
-    ) -> tuple[list[DetectedFrame], SceneCuts]:
-        """Detections at every grid point of the shard's window, and its cuts; a cell without a frame has no faces."""
+    ) -> tuple[list[DetectedFrame], SceneCuts, Tiles]:
+        """Detections at every grid point of the shard's window, its cuts and tiles; a cell without a frame has none."""
         turns = shard.probe.rotation // 90
         searched: dict[int, DetectedFrame] = {}
-        cuts = SceneCuts((shard.probe.width, shard.probe.height), grid.cut_reach)
+        size = (shard.probe.width, shard.probe.height)
+        cuts, tiles = SceneCuts(size, grid.cut_reach), Tiles(size)
         for chosen in _batches(self._grid_frames(shard, grid, cuts)):
             upright = [np.ascontiguousarray(np.rot90(frame_rgb, turns)) for _, frame_rgb in chosen]
             for (pts, frame_rgb), faces in zip(chosen, self._detector.detect(upright), strict=True):
@@ -141,18 +145,19 @@ class FaceDetector:
                         for index, (box, landmarks, score) in enumerate(found)
                     ),
                 )
+                tiles.add(grid.cell(pts), pts, frame_rgb, [face.landmarks for face in frame.faces])
                 if kept is not None:
                     for face in frame.faces:
                         kept.keep(frame_rgb, face)
         if not searched:
-            return [], cuts
+            return [], cuts, tiles
         end = grid.window(shard.range).end
         last = max(searched) if end is None else grid.cell(end - 1)
         frames = [
             searched.get(cell) or DetectedFrame(grid.start_of(cell), (), searched=False)
             for cell in _cells_near(searched, last)
         ]
-        return frames, cuts
+        return frames, cuts, tiles
 
     def _grid_frames(self, shard: Shard, grid: DetectionGrid, cuts: SceneCuts) -> Iterator[tuple[int, np.ndarray]]:
         """(pts, RGB) of the first frame of every cell of the shard's window; of two fields, the first.
@@ -264,7 +269,7 @@ class FaceDetector:
             tier=tier,
             decision=decision,
             reason=self._reason(tier, decision),
-            crop=placement.crop_rect(box),
+            crop=placement.crop_rect(box, timeline.tiles[at]),
         )
 
     def _reason(self, tier: Tier, decision: Decision) -> str:

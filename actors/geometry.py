@@ -82,18 +82,32 @@ class Placement:
         """Result pixels per source pixel, (across, down)."""
         return self.result_size[0] / self.source_size[0], self.result_size[1] / self.source_size[1]
 
-    def crop_rect(self, box: Box) -> Rect:
+    def crop_rect(self, box: Box, tile: Rect | None = None) -> Rect:
         """The source pixels an expert is shown for a face: the box with its margin, inside the frame.
 
         Edges are even, so that a result of the same size cuts no chroma sample in two.
+
+        Args:
+            tile: of a meeting, in which the crop and its place in the result stay.
         """
         across, down = box.width * CROP_MARGIN, box.height * CROP_MARGIN
         width, height = self.source_size
+        x0, y0, x1, y1 = self._inner(tile) if tile else (0, 0, width, height)
         return Rect(
-            _even_floor(max(0.0, box.x0 - across)),
-            _even_floor(max(0.0, box.y0 - down)),
-            min(width, _even_ceil(box.x1 + across)),
-            min(height, _even_ceil(box.y1 + down)),
+            max(x0, _even_floor(box.x0 - across)),
+            max(y0, _even_floor(box.y0 - down)),
+            min(x1, _even_ceil(box.x1 + across)),
+            min(y1, _even_ceil(box.y1 + down)),
+        )
+
+    def _inner(self, tile: Rect) -> Rect:
+        """The largest rectangle with even edges that is inside a tile, in the result too; edges of the frame stay."""
+        (width, height), (fx, fy), (sx, sy) = self.source_size, self.factors, self.chroma_step
+        return Rect(
+            _first_even(tile.x0, fx, sx),
+            _first_even(tile.y0, fy, sy),
+            width if tile.x1 == width else _last_even(tile.x1, fx, sx),
+            height if tile.y1 == height else _last_even(tile.y1, fy, sy),
         )
 
     def result_rect(self, crop: Rect) -> Rect:
@@ -151,6 +165,22 @@ def _resample_between_pixels(restored: np.ndarray, crop: Rect, target: Rect, fx:
         flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
+
+
+def _first_even(start: int, factor: float, step: int) -> int:
+    """The first even source pixel from `start` on whose place in the result, on a chroma sample, is so too."""
+    pixel = _even_ceil(start)
+    while math.floor(pixel * factor / step) * step < start * factor:
+        pixel += 2
+    return pixel
+
+
+def _last_even(end: int, factor: float, step: int) -> int:
+    """The last even source pixel up to `end`, likewise."""
+    pixel = _even_floor(end)
+    while math.ceil(pixel * factor / step) * step > end * factor:
+        pixel -= 2
+    return pixel
 
 
 def _even_floor(value: float) -> int:

@@ -16,10 +16,11 @@ from fractions import Fraction
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from actors.geometry import Box, Landmarks
+from actors.geometry import Box, Landmarks, Rect
 from actors.routing import MEMORY, WINDOW_RADIUS
 from actors.scene_cuts import NEIGHBOURS, SceneCuts
 from actors.smoothing import REACH, smoothed
+from actors.tiles import Tiles
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
 
@@ -141,13 +142,14 @@ class Track:
     detections: tuple[Detection, ...]
 
 
-def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> list[Track]:
+def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles) -> list[Track]:
     """Chain detections into tracks, ordered by first grid point and then by position in that frame.
 
     Neighbouring grid points are matched by the assignment that maximises the total overlap; what stays unmatched on
-    both sides of one grid point is then matched across it. Nothing is matched across a cut.
+    both sides of one grid point is then matched across it. Nothing is matched across a cut, nor from one tile of a
+    meeting to another.
     """
-    following = _links(frames, cuts)
+    following = _links(frames, cuts, tiles)
     has_past = {(at, index) for at, index in following.values()}
     return [
         _chain(frames, following, at, index)
@@ -157,32 +159,40 @@ def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> list[Track]
     ]
 
 
-def _links(frames: Sequence[DetectedFrame], cuts: SceneCuts) -> dict[tuple[int, int], tuple[int, int]]:
+def _links(frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles) -> dict[tuple[int, int], tuple[int, int]]:
     """(grid point, index) of each linked detection -> the same of its successor."""
     links: dict[tuple[int, int], tuple[int, int]] = {}
     for at in range(len(frames) - 1):
         everyone = range(len(frames[at].faces)), range(len(frames[at + 1].faces))
-        for here, there in _match(frames[at], frames[at + 1], *everyone, cuts):
+        for here, there in _match(frames[at], frames[at + 1], *everyone, cuts, tiles):
             links[at, here] = (at + 1, there)
     taken = set(links.values())
     direct = set(links)
     for at in range(len(frames) - FARTHEST_LINK):
         ended = [i for i in range(len(frames[at].faces)) if (at, i) not in direct]
         begun = [i for i in range(len(frames[at + FARTHEST_LINK].faces)) if (at + FARTHEST_LINK, i) not in taken]
-        for here, there in _match(frames[at], frames[at + FARTHEST_LINK], ended, begun, cuts):
+        for here, there in _match(frames[at], frames[at + FARTHEST_LINK], ended, begun, cuts, tiles):
             links[at, here] = (at + FARTHEST_LINK, there)
     return links
 
 
 def _match(
-    before: DetectedFrame, after: DetectedFrame, rows: Sequence[int], columns: Sequence[int], cuts: SceneCuts
+    before: DetectedFrame,
+    after: DetectedFrame,
+    rows: Sequence[int],
+    columns: Sequence[int],
+    cuts: SceneCuts,
+    tiles: Tiles,
 ) -> list[tuple[int, int]]:
     if not rows or not columns:
         return []
 
     def shared(here: Box, there: Box) -> float:
         overlap = iou(here, there)
-        return 0.0 if overlap >= MIN_IOU and cuts.between(here, there, before.pts, after.pts) else overlap
+        parted = overlap >= MIN_IOU and (
+            tiles.apart(here, there, before.pts, after.pts) or cuts.between(here, there, before.pts, after.pts)
+        )
+        return 0.0 if parted else overlap
 
     overlap = np.array([[shared(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
     # An impossible pair is worth nothing, so that it never costs a possible one its partner.
@@ -245,6 +255,22 @@ def _widths(track: Track) -> np.ndarray:
     return np.array([found.box.width for found in track.detections], dtype=np.float64)
 
 
+def _steady_tiles(tiles: Sequence[Rect]) -> tuple[Rect, ...]:
+    """At each grid point of a track, what is in all of its tiles near it: an edge may be missed at one of them."""
+    steady = []
+    for at in range(len(tiles)):
+        near = tiles[max(0, at - REACH) : at + REACH + 1]
+        steady.append(
+            Rect(
+                max(tile.x0 for tile in near),
+                max(tile.y0 for tile in near),
+                min(tile.x1 for tile in near),
+                min(tile.y1 for tile in near),
+            )
+        )
+    return tuple(steady)
+
+
 def _appears(before: DetectedFrame, first: int, box: Box, cuts: SceneCuts) -> tuple[int, bool]:
     """pts from which a face is there that is found at `first`, not at the grid point before; and whether all at once.
 
@@ -273,6 +299,8 @@ class TrackTimeline:
     """pts of the track's grid points."""
     boxes: tuple[Box, ...]
     landmarks: tuple[Landmarks, ...]
+    tiles: tuple[Rect, ...]
+    """The tile of a meeting that the face is in, source pixels: the frame where there is no grid."""
     starts: int | None
     """pts from which the face is there; None: from the beginning of the video."""
     ends: int | None
@@ -284,7 +312,7 @@ class TrackTimeline:
 
     @classmethod
     def of(
-        cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts, *, smoothing: bool = True
+        cls, track: Track, frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles, *, smoothing: bool = True
     ) -> TrackTimeline:
         """A track is there from half-way after the last grid point without it to half-way before the next such.
 
@@ -302,7 +330,8 @@ class TrackTimeline:
             fades_out = None if at_once else ends
         boxes = smoothed_boxes(track) if smoothing else [found.box for found in track.detections]
         landmarks = smoothed_landmarks(track) if smoothing else [found.landmarks for found in track.detections]
-        return cls(track, pts, tuple(boxes), tuple(landmarks), starts, ends, fades_in, fades_out)
+        own = _steady_tiles([tiles.tile_of(at, found.box) for at, found in zip(pts, track.detections, strict=True)])
+        return cls(track, pts, tuple(boxes), tuple(landmarks), own, starts, ends, fades_in, fades_out)
 
     def position(self, pts: int) -> int | None:
         """Index of the grid point whose cell `pts` is in, clamped to the track; None where the face is not there."""

@@ -140,7 +140,7 @@ class Witnesses:
         self, face: FaceInFrame, at: int, timeline: TrackTimeline, crop_indices: Mapping[tuple[int, int], int]
     ) -> int:
         found, box, pts = timeline.track.detections[at], timeline.boxes[at], timeline.grid_pts[at]
-        crop = self._placement.crop_rect(box)
+        crop = self._placement.crop_rect(box, timeline.tiles[at])
         pixels_rgb = self._searched.cut(found, crop)
         identity = self._searched.identity_near(timeline, at)
         if pixels_rgb is None or identity is None:

@@ -10,7 +10,7 @@ import pytest
 from actors.fading import Stretch, stretches
 from actors.routing import Decision
 from actors.tracking import DetectedFrame, TrackTimeline, link_tracks
-from tests.actors.test_tracking import NO_CUTS, STEP, cut_at, frame_of, moving
+from tests.actors.test_tracking import NO_CUTS, NO_TILES, STEP, cut_at, frame_of, moving, timelines
 
 FADE = Fraction(5)
 T, F, SKIP = Decision.EXPERT_T, Decision.EXPERT_F, Decision.SKIP
@@ -19,8 +19,8 @@ T, F, SKIP = Decision.EXPERT_T, Decision.EXPERT_F, Decision.SKIP
 def shown(frames: list[DetectedFrame], decisions: list[Decision], cuts: object = NO_CUTS) -> list[list[float]]:
     """Strength of each track in each of its frames; the decisions are those of all grid points."""
     found = []
-    for track in link_tracks(frames, cuts):  # type: ignore[arg-type]
-        timeline = TrackTimeline.of(track, frames, cuts)  # type: ignore[arg-type]
+    for track in link_tracks(frames, cuts, NO_TILES):  # type: ignore[arg-type]
+        timeline = TrackTimeline.of(track, frames, cuts, NO_TILES)  # type: ignore[arg-type]
         fades = stretches(timeline, decisions[track.first : track.first + len(track.detections)])
         places = {pts: timeline.position(pts) for pts in range(STEP * len(frames))}
         found.append([fades[at].strength(pts, FADE) for pts, at in places.items() if at is not None])
@@ -58,7 +58,7 @@ def test_a_gap_in_the_video_is_not_faded_over_so_that_a_shard_that_begins_behind
     before, after = shown(frames, [T] * 9)
     assert set(before) == {1.0} == set(after)
     assert len(before) == len(after) == 3 * STEP
-    (alone,) = [stretches(t, [T] * 3) for t in [TrackTimeline.of(*link_tracks(behind, NO_CUTS), behind, NO_CUTS)]]
+    (alone,) = [stretches(timeline, [T] * 3) for timeline in timelines(behind)]
     assert {stretch.strength(pts, FADE) for stretch in alone for pts in range(30, 45)} == {1.0}
 
 

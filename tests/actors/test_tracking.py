@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from actors.face_detector import _cells_near
 from actors.fading import stretches
-from actors.geometry import Box, Landmarks
+from actors.geometry import Box, Landmarks, Rect
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
+from actors.tiles import Tiles
 from actors.tracking import (
     FARTHEST_LINK,
     DetectedFrame,
@@ -35,6 +36,7 @@ FADE = 7
 BOUNDS = RoutingBounds()
 GRID = DetectionGrid(Fraction(-1, 2), Fraction(STEP), Fraction(1), Fraction(FADE))
 NO_CUTS = SceneCuts((320, 240), GRID.cut_reach)
+NO_TILES = Tiles((320, 240))
 
 
 def landmarks_in(box: Box) -> Landmarks:
@@ -57,8 +59,8 @@ def moving(count: int, speed: float = 3.0) -> list[DetectedFrame]:
     return [frame_of(STEP * k, (speed * k, 10, speed * k + 80, 100)) for k in range(count)]
 
 
-def timelines(frames: list[DetectedFrame], cuts: SceneCuts = NO_CUTS) -> list[TrackTimeline]:
-    return [TrackTimeline.of(track, frames, cuts) for track in link_tracks(frames, cuts)]
+def timelines(frames: list[DetectedFrame], cuts: SceneCuts = NO_CUTS, tiles: Tiles = NO_TILES) -> list[TrackTimeline]:
+    return [TrackTimeline.of(track, frames, cuts, tiles) for track in link_tracks(frames, cuts, tiles)]
 
 
 @BOUNDED
@@ -78,7 +80,7 @@ def test_landmarks_stay_where_they_are_in_a_box_that_moves(count: int, speed: fl
 
 def test_a_missed_detection_has_landmarks_between_its_neighbours() -> None:
     frames = [frame_of(0, (0, 0, 80, 90)), frame_of(STEP), frame_of(2 * STEP, (8, 4, 88, 94))]
-    (track,) = link_tracks(frames, NO_CUTS)
+    (track,) = link_tracks(frames, NO_CUTS, NO_TILES)
     np.testing.assert_allclose(track.detections[1].landmarks, landmarks_in(Box(4, 2, 84, 92)))
 
 
@@ -100,12 +102,15 @@ def test_one_missed_detection_is_bridged() -> None:
 def test_two_missed_detections_end_a_track() -> None:
     frames = moving(8)
     frames[3], frames[4] = DetectedFrame(15, ()), DetectedFrame(20, ())
-    assert [(track.first, len(track.detections)) for track in link_tracks(frames, NO_CUTS)] == [(0, 3), (5, 3)]
+    assert [(track.first, len(track.detections)) for track in link_tracks(frames, NO_CUTS, NO_TILES)] == [
+        (0, 3),
+        (5, 3),
+    ]
 
 
 def test_faces_that_stand_apart_stay_apart() -> None:
     frames = [frame_of(STEP * k, (2 * k, 0, 2 * k + 50, 50), (200 - 2 * k, 0, 250 - 2 * k, 50)) for k in range(9)]
-    found = link_tracks(frames, NO_CUTS)
+    found = link_tracks(frames, NO_CUTS, NO_TILES)
     assert [len(track.detections) for track in found] == [9, 9]
     assert all(iou(a.box, b.box) > 0.8 for track in found for a, b in pairwise(track.detections))
 
@@ -202,19 +207,20 @@ def cuts_of(draw: st.DrawFn) -> Callable[[PtsRange], SceneCuts]:
     return seen
 
 
-def said_about(
-    frames: list[DetectedFrame], cuts: SceneCuts, owned: PtsRange
-) -> dict[int, list[tuple[Box, Tier, Decision, float]]]:
-    """Box, tier, decision and strength of every face in every owned frame."""
-    told: dict[int, list[tuple[Box, Tier, Decision, float]]] = {}
-    for timeline in timelines(frames, cuts):
+Told = dict[int, list[tuple[Box, Rect, Tier, Decision, float]]]
+
+
+def said_about(frames: list[DetectedFrame], cuts: SceneCuts, owned: PtsRange, tiles: Tiles = NO_TILES) -> Told:
+    """Box, tile, tier, decision and strength of every face in every owned frame."""
+    told: Told = {}
+    for timeline in timelines(frames, cuts, tiles):
         found = timeline.track.detections
         routes = route_track([each.box.width for each in found], [each.sharpness for each in found], BOUNDS)
         fades = stretches(timeline, [decision for _, decision in routes])
         for pts in range(owned.start or 0, owned.end or 0):
             if (at := timeline.position(pts)) is not None:
                 strength = fades[at].strength(pts, GRID.fade)
-                told.setdefault(pts, []).append((timeline.box_at(pts), *routes[at], strength))
+                told.setdefault(pts, []).append((timeline.box_at(pts), timeline.tiles[at], *routes[at], strength))
     return {pts: sorted(faces) for pts, faces in told.items()}
 
 
@@ -229,6 +235,31 @@ def test_shards_that_see_their_windows_say_what_the_whole_video_says(
         owned = PtsRange(start, min(last, start + length))
         window = GRID.window(owned)
         told = said_about([frame for frame in frames if frame.pts in window], cuts(window), owned)
+        assert told == {pts: faces for pts, faces in whole.items() if pts in owned}
+
+
+def test_shards_that_see_their_windows_say_what_the_whole_video_says_of_tiles() -> None:
+    """Layouts come and go at the 13th and 20th grid point; faces cross the edges."""
+    rng = np.random.default_rng(3)
+    pictures = [np.full((60, 80, 3), 30, np.uint8) for _ in range(3)]
+    pictures[0][:, 40:] = pictures[1][:30] = pictures[2][20:, 20:] = 190
+    shown = [pictures[bisect_right((13, 20), at)] for at in range(30)]
+    places = np.cumsum(rng.uniform(-7, 7, (30, 2)), axis=0)
+    frames = [frame_of(STEP * at, (30 + x, 5, 60 + x, 35), (x, 20, 30 + x, 50)) for at, (x, _) in enumerate(places)]
+
+    def tiles_in(window: PtsRange) -> Tiles:
+        tiles = Tiles((80, 60))
+        for at, picture in enumerate(shown):
+            if STEP * at in window:
+                tiles.add(at, STEP * at, picture)
+        return tiles
+
+    whole = said_about(frames, NO_CUTS, PtsRange(0, 30 * STEP), tiles_in(PtsRange(None, None)))
+    assert len({tile for faces in whole.values() for _, tile, *_ in faces}) >= 5
+    for start in range(0, 30 * STEP, 13):
+        owned = PtsRange(start, min(30 * STEP, start + 13))
+        window = GRID.window(owned)
+        told = said_about([frame for frame in frames if frame.pts in window], NO_CUTS, owned, tiles_in(window))
         assert told == {pts: faces for pts, faces in whole.items() if pts in owned}
 
 
