@@ -204,9 +204,8 @@ def test_the_manifest_has_the_documented_columns_and_adds_up(run: FinishedRun) -
         assert sum(row["frames"] for row in shards if row["video"] == video) == len(pts)
         assert videos[video]["frames_not_decoded"] == 0
     assert videos["face.mp4"]["faces_restored"] == 2 * FACE_FRAMES
-    assert set(dict(videos["face.mp4"]["weights"])) == {
-        f"expert_{expert}_{name}" for expert in "tf" for name in ("faithful", "natural")
-    }
+    sets = {f"expert_{expert}_{name}" for expert in "tf" for name in ("faithful", "natural")}
+    assert set(dict(videos["face.mp4"]["weights"])) == {*sets, "sface"}
     assert videos["face.mp4"]["fidelity"] == DEFAULT_FIDELITY
 
 
