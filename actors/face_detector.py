@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from av.video.frame import VideoFrame
 
+from actors.appearance import appearance_of
 from actors.colour import frame_to_rgb
 from actors.deadline import PART_SECONDS, each_within
 from actors.detection import DetectionSettings, MtcnnDetector
@@ -20,6 +21,7 @@ from actors.fading import Stretch, stretches
 from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.identity import IdentityMeter, IdentityWeights
+from actors.linking import link_tracks
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
@@ -30,7 +32,6 @@ from actors.tracking import (
     Detection,
     DetectionGrid,
     TrackTimeline,
-    link_tracks,
 )
 from actors.witnesses import SearchedFaces, Witnesses
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, Witness, from_table, to_table
@@ -141,7 +142,14 @@ class FaceDetector:
                 searched[grid.cell(pts)] = frame = DetectedFrame(
                     pts,
                     tuple(
-                        Detection(box, landmarks, score, sharpness_of(frame_rgb, box), f"{pts}:{index}")
+                        Detection(
+                            box,
+                            landmarks,
+                            score,
+                            sharpness_of(frame_rgb, box),
+                            f"{pts}:{index}",
+                            appearance_of(frame_rgb, box),
+                        )
                         for index, (box, landmarks, score) in enumerate(found)
                     ),
                 )

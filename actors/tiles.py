@@ -88,6 +88,7 @@ class Tiles:
         self._edges: dict[int, _Edges] = {}
         self._faces: dict[int, tuple[Landmarks, ...]] = {}
         self._agreed: dict[int, _Edges] = {}
+        self._found: dict[tuple[int, tuple[float, float]], Rect] = {}
 
     def add(self, cell: int, pts: int, frame_rgb: NDArray[np.uint8], faces: Sequence[Landmarks] = ()) -> None:
         """A frame that was searched.
@@ -110,8 +111,14 @@ class Tiles:
         cell = self._cells.get(pts)
         if cell is None:
             return self._frame
+        asked = cell, _middle_of_box(box)
+        if asked not in self._found:
+            self._found[asked] = self._find(*asked)
+        return self._found[asked]
+
+    def _find(self, cell: int, middle: tuple[float, float]) -> Rect:
         edges, rect = self._edges_at(cell), self._frame
-        while (part := self._part(edges, rect, _middle_of_box(box), self._faces[cell])) != rect:
+        while (part := self._part(edges, rect, middle, self._faces[cell])) != rect:
             rect = part
         return rect
 

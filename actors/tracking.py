@@ -1,4 +1,4 @@
-"""Faces over time: detections on a fixed grid become tracks, tracks become a box in every frame.
+"""Faces over time: where they are searched for, what a track is, and its box in every frame.
 
 Everything here is local: what is said about a frame follows from the cells about it that `DetectionGrid.window` counts.
 Two shards that both see that neighbourhood say the same, which is what lets a video be cut anywhere (promise 4 of the
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from numpy.typing import NDArray
 
 from actors.geometry import Box, Landmarks, Rect
 from actors.routing import MEMORY, WINDOW_RADIUS
@@ -23,9 +23,6 @@ from actors.smoothing import REACH, smoothed
 from actors.tiles import Tiles
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
-
-MIN_IOU = 0.3
-"""Two detections of neighbouring grid points are one face when their boxes overlap at least this much."""
 
 FARTHEST_LINK = 2
 """Grid points from a detection to the next of its track: a link may step over one missed detection."""
@@ -121,6 +118,8 @@ class Detection:
     """Variance of the Laplacian inside the box."""
     identifier: str = ""
     """`pts:index`, the same in whichever shard the frame is looked at; empty where a missed detection was filled in."""
+    appearance: NDArray[np.uint8] | None = field(default=None, compare=False, repr=False)
+    """`actors.appearance.appearance_of` it; None where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -142,96 +141,7 @@ class Track:
     detections: tuple[Detection, ...]
 
 
-def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles) -> list[Track]:
-    """Chain detections into tracks, ordered by first grid point and then by position in that frame.
-
-    Neighbouring grid points are matched by the assignment that maximises the total overlap; what stays unmatched on
-    both sides of one grid point is then matched across it. Nothing is matched across a cut, nor from one tile of a
-    meeting to another.
-    """
-    following = _links(frames, cuts, tiles)
-    has_past = {(at, index) for at, index in following.values()}
-    return [
-        _chain(frames, following, at, index)
-        for at, frame in enumerate(frames)
-        for index in range(len(frame.faces))
-        if (at, index) not in has_past
-    ]
-
-
-def _links(frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles) -> dict[tuple[int, int], tuple[int, int]]:
-    """(grid point, index) of each linked detection -> the same of its successor."""
-    links: dict[tuple[int, int], tuple[int, int]] = {}
-    for at in range(len(frames) - 1):
-        everyone = range(len(frames[at].faces)), range(len(frames[at + 1].faces))
-        for here, there in _match(frames[at], frames[at + 1], *everyone, cuts, tiles):
-            links[at, here] = (at + 1, there)
-    taken = set(links.values())
-    direct = set(links)
-    for at in range(len(frames) - FARTHEST_LINK):
-        ended = [i for i in range(len(frames[at].faces)) if (at, i) not in direct]
-        begun = [i for i in range(len(frames[at + FARTHEST_LINK].faces)) if (at + FARTHEST_LINK, i) not in taken]
-        for here, there in _match(frames[at], frames[at + FARTHEST_LINK], ended, begun, cuts, tiles):
-            links[at, here] = (at + FARTHEST_LINK, there)
-    return links
-
-
-def _match(
-    before: DetectedFrame,
-    after: DetectedFrame,
-    rows: Sequence[int],
-    columns: Sequence[int],
-    cuts: SceneCuts,
-    tiles: Tiles,
-) -> list[tuple[int, int]]:
-    if not rows or not columns:
-        return []
-
-    def shared(here: Box, there: Box) -> float:
-        overlap = iou(here, there)
-        parted = overlap >= MIN_IOU and (
-            tiles.apart(here, there, before.pts, after.pts) or cuts.between(here, there, before.pts, after.pts)
-        )
-        return 0.0 if parted else overlap
-
-    overlap = np.array([[shared(before.faces[i].box, after.faces[j].box) for j in columns] for i in rows])
-    # An impossible pair is worth nothing, so that it never costs a possible one its partner.
-    chosen = linear_sum_assignment(np.where(overlap >= MIN_IOU, overlap, 0.0), maximize=True)
-    pairs = [(int(i), int(j)) for i, j in zip(*chosen, strict=True)]
-    return [(rows[i], columns[j]) for i, j in pairs if overlap[i, j] >= MIN_IOU]
-
-
-def _chain(
-    frames: Sequence[DetectedFrame], following: dict[tuple[int, int], tuple[int, int]], at: int, index: int
-) -> Track:
-    first, chain = at, [frames[at].faces[index]]
-    while (at, index) in following:
-        next_at, next_index = following[at, index]
-        found = frames[next_at].faces[next_index]
-        if next_at - at > 1:
-            chain.append(_between(chain[-1], found))
-        chain.append(found)
-        at, index = next_at, next_index
-    return Track(first, tuple(chain))
-
-
-def _between(before: Detection, after: Detection) -> Detection:
-    box = Box(*((a + b) / 2 for a, b in zip(before.box, after.box, strict=True)))
-    landmarks = _blended(before.landmarks, after.landmarks, 0.5)
-    return Detection(box, landmarks, (before.score + after.score) / 2, (before.sharpness + after.sharpness) / 2)
-
-
-def iou(first: Box, second: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    across = min(first.x1, second.x1) - max(first.x0, second.x0)
-    down = min(first.y1, second.y1) - max(first.y0, second.y0)
-    if across <= 0 or down <= 0:
-        return 0.0
-    shared = across * down
-    return shared / (first.width * first.height + second.width * second.height - shared)
-
-
-def _blended(before: Landmarks, after: Landmarks, share: float) -> Landmarks:
+def blended(before: Landmarks, after: Landmarks, share: float) -> Landmarks:
     """Points on the way from one place to the other, `share` of the way along."""
     return tuple(
         (x0 + (x1 - x0) * share, y0 + (y1 - y0) * share) for (x0, y0), (x1, y1) in zip(before, after, strict=True)
@@ -347,7 +257,7 @@ class TrackTimeline:
     def landmarks_at(self, pts: int) -> Landmarks:
         """The landmarks at `pts`, as the box."""
         before, after, share = self._between(pts)
-        return _blended(self.landmarks[before], self.landmarks[after], share)
+        return blended(self.landmarks[before], self.landmarks[after], share)
 
     def _between(self, pts: int) -> tuple[int, int, float]:
         """Indices of the grid points around `pts`, and how far it is from the one to the other, 0 to 1."""

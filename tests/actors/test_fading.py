@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from actors.fading import Stretch, stretches
+from actors.linking import link_tracks
 from actors.routing import Decision
-from actors.tracking import DetectedFrame, TrackTimeline, link_tracks
+from actors.tracking import DetectedFrame, TrackTimeline
 from tests.actors.test_tracking import NO_CUTS, NO_TILES, STEP, cut_at, frame_of, moving, timelines
 
 FADE = Fraction(5)

@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from actors.geometry import Box, Landmarks, Placement, Rect
+from actors.linking import link_tracks
 from actors.tiles import Tiles
-from actors.tracking import DetectedFrame, TrackTimeline, link_tracks
+from actors.tracking import DetectedFrame, TrackTimeline
 from tests.actors.test_tracking import NO_CUTS, NO_TILES, detection, landmarks_in
 
 SIZE = (384, 288)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from actors.face_detector import _cells_near
 from actors.fading import stretches
 from actors.geometry import Box, Landmarks, Rect
+from actors.linking import iou, link_tracks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
 from actors.tiles import Tiles
@@ -24,8 +25,6 @@ from actors.tracking import (
     Detection,
     DetectionGrid,
     TrackTimeline,
-    iou,
-    link_tracks,
 )
 from storage.shards import PtsRange
 from tests.storage.test_shards import probe_of

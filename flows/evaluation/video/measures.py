@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actors.geometry import Box
 from actors.identity import IdentityMeter, cosine
-from actors.tracking import iou
+from actors.linking import iou
 from flows.evaluation.samples import Image
 from flows.evaluation.video.scenes import SCALE, Scene
 
