@@ -292,4 +292,10 @@ def _not_decoded(picture: StreamIndex, shown: np.ndarray, probe: VideoProbe) -> 
     if not probe.timeline.regular:
         return max(0, len(picture.packets) - len(shown))
     stamps = (rows["pts"][rows["pts"] != NO_TIME] for rows in picture.packets.chunks())
-    return sum(len(pts) - int(np.isin(pts, shown).sum()) for pts in stamps)
+    return sum(len(pts) - int(_among(pts, shown).sum()) for pts in stamps)
+
+
+def _among(pts: np.ndarray, rising: np.ndarray) -> np.ndarray:
+    """Which of some pts are among rising ones, of which there is at least one, (N,) bool."""
+    at = np.searchsorted(rising, pts)
+    return rising[np.minimum(at, len(rising) - 1)] == pts
