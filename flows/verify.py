@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -104,11 +104,26 @@ def verify_pair(pair: Pair, store: Store) -> Verdict:
         return Verdict(pair.source.relative_path, url, pair.result, unreadable, ())
     before = Side(_index(url, store, bare=bare, probe=probe, into=result_probe.container), probe)
     expected, notes = _expected_frames(pair.source, before, store)
-    checks = tuple(compare(before, expected, result, _terms(pair)))
+    checks = (*compare(before, expected, result, _terms(pair)), *_as_committed(pair, store))
     if pair.variant == "compare":
         notes.append("this is a comparison, two pictures side by side: its shape and what depends on it have no source")
     notes += _version_notes(pair.source, row) + before.index.messages
     return Verdict(pair.source.relative_path, url, pair.result, checks, tuple(notes))
+
+
+def _as_committed(pair: Pair, store: Store) -> Iterator[Check]:
+    """Whether a result is the file that its manifest speaks of: another may hold everything of the source, too."""
+    row = pair.row
+    if row is None or pair.variant != "restored" or not row["sha256"]:
+        return
+    found = store.identity(pair.result).size
+    if found != row["output_size"]:
+        told = f"{found} bytes instead of {row['output_size']}: not the file that facemill wrote"
+        yield Check("file", "is what was committed", "fault", told)
+        return
+    same = store.sha256(pair.result) == row["sha256"]
+    told = f"sha256 {row['sha256'][:12]}..." if same else "its sha256 is not the manifest's: it was changed since"
+    yield Check("file", "is what was committed", "equal" if same else "fault", told)
 
 
 def _no_result(pair: Pair, why: str) -> Verdict:

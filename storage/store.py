@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import re
@@ -193,6 +194,12 @@ class Store:
             return
         with filesystem.open(path, "rb", cache_type="readahead") as file:
             yield file
+
+    def sha256(self, url: str) -> str:
+        """Of a file, 64 hex digits; it is read piece by piece."""
+        filesystem, path = self.filesystem(url)
+        with filesystem.open(path, "rb", cache_type="readahead") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def read_bytes(self, url: str) -> bytes:
         filesystem, path = self.filesystem(url)

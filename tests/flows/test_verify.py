@@ -331,12 +331,18 @@ def test_an_archive_is_verified_with_its_manifest(capsys, monkeypatch, tmp_path:
     (broken,) = [video for video in told["videos"] if video["video"] == "broken.mkv"]
     assert "cannot be opened as media" in broken["notes"][0]
 
+    size = (out / "b.mp4").stat().st_size
     monkeypatch.chdir(out / "deep")
     for place in (out / "deep" / "a.avi.mp4", "a.avi.mp4", f"file://{out}/deep/a.avi.mp4", "../deep/a.avi.mp4"):
         code, told = verified(capsys, monkeypatch, source / "deep" / "a.avi", place)
         assert (code, told["videos"][0]["outcome"]) == (0, "allowed"), place
     shutil.copy(source / "b.mp4", out / "deep" / "a.avi.mp4")
     assert verified(capsys, monkeypatch, source / "deep" / "a.avi", out / "deep" / "a.avi.mp4")[0] == 1
+    (out / "b.mp4").write_bytes((source / "b.mp4").read_bytes())  # holds everything, and is not what was restored
+    code, told = verified(capsys, monkeypatch, source / "b.mp4", out)
+    faults = [check["told"] for check in told["videos"][0]["checks"] if check["state"] == "fault"]
+    assert code == 1
+    assert faults == [f"{(source / 'b.mp4').stat().st_size} bytes instead of {size}: not the file that facemill wrote"]
     (out / "b.mp4").unlink()
     for place in (out, out / "b.mp4"):
         code, told = verified(capsys, monkeypatch, source / "b.mp4", place)
