@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json as json_format
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from storage.errors import DestinationError, UsageError
 from storage.job_status import JobStatus, VideoLeft, job_folders, job_status
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute
+from storage.video_rows import lost_results
 from storage.words import counted
 
 _JSON_FORMAT = 1
@@ -28,8 +30,13 @@ def status(
     store, out = Store(s3_endpoint), absolute(out)
     store.require_folder(out)
     with storage_errors_as(DestinationError, out):
-        looked_at = [job_status(folder, store) for folder in job_folders(out, store)]
-    statuses = [status for status in looked_at if not status.is_forgotten]
+        sizes = {file.url: file.size for file in store.list_details(out)}
+        looked_at = [
+            (found, tuple(video for video in lost_results(out, folder, sizes, store) if video in found.done))
+            for folder in job_folders(out, store)
+            if not (found := job_status(folder, store)).is_forgotten
+        ]
+    statuses = [replace(found, lost=lost) for found, lost in looked_at]
     if not statuses:
         raise UsageError(f"{out}: there is no job of facemill. Give the --out of `facemill restore`")
     if json:
@@ -46,7 +53,8 @@ def lines_of(status: JobStatus, now: datetime) -> list[str]:
     active = f"last active {status.last_active:%Y-%m-%d %H:%M:%S} UTC ({_ago(now - status.last_active)})"
     if status.begun is None:
         return [f"job {status.job}: not on record what it was asked for, {active}"]
-    told = f"{len(status.done)} done, {len(status.failed)} failed, {len(status.left)} left, {active}"
+    kept = len(status.done) - len(status.lost)
+    told = f"{kept} done, {len(status.failed)} failed, {len(status.left) + len(status.lost)} left, {active}"
     return [
         f"job {status.job}: {told}",
         *(
@@ -55,6 +63,10 @@ def lines_of(status: JobStatus, now: datetime) -> list[str]:
             for video, failure in status.failed
         ),
         *(f"  left: {_left(video)}" for video in status.left),
+        *(
+            f"  lost: {video}: its result is not in place any more, or was changed (the same command again makes it)"
+            for video in status.lost
+        ),
     ]
 
 
@@ -78,7 +90,8 @@ def _as_json(statuses: Sequence[JobStatus]) -> str:
             "job": found.job,
             "begun": found.begun and found.begun.isoformat(),
             "last_active": found.last_active.isoformat(),
-            "done": found.done,
+            "done": [video for video in found.done if video not in found.lost],
+            "lost": found.lost,
             "failed": [
                 {"video": video, "reason": failure.reason, "of_source": failure.of_source}
                 for video, failure in found.failed

@@ -43,6 +43,8 @@ class JobStatus:
     """Paths of the sources relative to SRC, as in the other two."""
     failed: tuple[tuple[str, Failure], ...] = ()
     left: tuple[VideoLeft, ...] = ()
+    lost: tuple[str, ...] = ()
+    """Of those done, the ones whose result is not in place any more; empty unless it was looked for."""
 
     @property
     def is_forgotten(self) -> bool:

@@ -19,7 +19,7 @@ from storage.failures import read_failures
 from storage.job_record import read_job_record
 from storage.job_status import JobFolder, job_folders, recorded_sources
 from storage.manifest import VIDEOS_SCHEMA, failed_row, read_video_part
-from storage.store import FileIdentity, Store
+from storage.store import FileIdentity, Store, join
 
 
 def read_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
@@ -28,10 +28,23 @@ def read_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
     Args:
         out: destination of any number of jobs.
     """
-    return [row for folder in job_folders(out, store) for row in _rows_of(folder, store)]
+    return [row for folder in job_folders(out, store) for row in rows_of_job(folder, store)]
 
 
-def _rows_of(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
+def lost_results(out: str, folder: JobFolder, sizes: Mapping[str, int], store: Store) -> list[str]:
+    """Videos of a job that are done, but whose result is not in place any more, or of another size.
+
+    Args:
+        sizes: bytes of every file of the destination, by its URL.
+
+    Returns:
+        Paths of their sources relative to SRC, sorted.
+    """
+    done = [row for row in rows_of_job(folder, store) if row["status"] == "done"]
+    return sorted(row["video"] for row in done if sizes.get(join(out, row["output"])) != row["output_size"])
+
+
+def rows_of_job(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
     """Of one job, one row a video: of a video that is done, the one of its result."""
     joined = {_key(row): row for row in _joined_rows(folder, store)}
     newer = {_key(row): row for row in _newer_parts(folder, joined, store)}

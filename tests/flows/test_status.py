@@ -92,6 +92,7 @@ def test_json_has_the_same(begun: Begun, capsys: pytest.CaptureFixture[str], mon
     (job,) = document["jobs"]
     assert document["format"] == 1
     assert (job["job"], job["done"]) == (begun.job.name, ["done.mp4"])
+    assert job["lost"] == []
     assert job["failed"] == [{"video": "bad.mp4", "reason": "it is no video", "of_source": True}]
     assert job["left"] == [
         {"video": "half.mp4", "shards_done": 1, "shards": 2},
@@ -99,6 +100,18 @@ def test_json_has_the_same(begun: Begun, capsys: pytest.CaptureFixture[str], mon
     ]
     assert datetime.fromisoformat(job["begun"]) <= datetime.now(UTC)
     assert datetime.now(UTC) - datetime.fromisoformat(job["last_active"]) < timedelta(minutes=10)
+
+
+def test_a_result_that_is_gone_or_changed_is_told(
+    begun: Begun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun.job.store.commit_bytes(b"something else", f"{begun.job.out}/done.mp4")
+    monkeypatch.setattr("sys.argv", ["facemill", "status", *begun.arguments])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    assert "0 done, 1 failed, 3 left" in told
+    assert "  lost: done.mp4: its result is not in place any more" in told
 
 
 def test_what_is_made_again_is_left_until_it_is_done(begun: Begun) -> None:
