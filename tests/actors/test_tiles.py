@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from actors.blending import Patch, blend_patches
 from actors.geometry import Box, Landmarks, Placement, Rect
 from actors.linking import link_tracks
 from actors.tiles import Tiles
@@ -163,3 +164,13 @@ def test_an_edge_that_is_missed_for_a_while_does_not_let_a_crop_out() -> None:
     (track,) = link_tracks(frames, NO_CUTS, tiles)
     assert tiles.tile_of(5, middle(left)) == FRAME
     assert set(TrackTimeline.of(track, frames, NO_CUTS, tiles).tiles) == {left}
+
+
+def test_a_face_at_the_edge_is_blended_up_to_it_and_not_beyond() -> None:
+    tile, box = Rect(0, 0, 192, 288), Box(125, 90, 215, 180)
+    rect = Placement(SIZE, SIZE, (1, 1)).crop_rect(box, tile)
+    plane = np.full((SIZE[1], SIZE[0]), 100, np.uint8)
+    patch = Patch((np.full((rect.height, rect.width), 160, np.uint8),), rect, box)
+    blend_patches([plane], [patch], (1, 1), blend="feather")
+    assert set(plane[:, 192:].ravel()) == {100}
+    assert plane[135, 191] == 160
