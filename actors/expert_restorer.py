@@ -109,7 +109,9 @@ def restored_row(
         for number, witness in enumerate(work.witnesses)
         if witness.decision is routed_here
     }
-    faces = tuple(_gated(face, verdicts) if face.decision is routed_here else face for face in work.faces)
+    faces = tuple(
+        _gated(face, verdicts, gated=gate is not None) if face.decision is routed_here else face for face in work.faces
+    )
     shown = {
         index: Shown(work.crops[index], np.ascontiguousarray(np.rot90(patches[index], -turns)), of.crop)
         for index, of in mine.items()
@@ -163,22 +165,24 @@ def _judged(
     )
 
 
-def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged]) -> FaceInFrame:
+def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged], *, gated: bool) -> FaceInFrame:
     """A face as strong as its witnesses let it be; one that may not show at all loses its pixels."""
+    if face.crop_index < 0:
+        return face
     earlier, here, following = (verdicts.get(number) for number in face.witnesses or (-1, -1, -1))
     told = here or following
     if told is None:
-        return face
+        return replace(face, reason=f"{face.reason}; identity not measured: not found near by") if gated else face
     share = gated_strength(face.pts, earlier, here, following)
     reasons = [verdict.reason for _, verdict in filter(None, (earlier, here, following)) if verdict.reason]
-    gated = replace(
+    judged = replace(
         face,
         strength=face.strength * share,
         identity=told[1].similarity,
         source_identity=told[1].source_similarity,
         reason="; ".join([face.reason, *dict.fromkeys(reasons)]) if share < 1 else face.reason,
     )
-    return gated if share > 0 else replace(gated, crop_index=-1, second_crop_index=-1)
+    return judged if share > 0 else replace(judged, crop_index=-1, second_crop_index=-1)
 
 
 def loaded_expert(expert: Decision, weights: ExpertWeights | None = None, *, device: str = "cpu") -> Expert:

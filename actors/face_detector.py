@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import islice
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,11 +16,12 @@ from actors.appearance import appearance_of
 from actors.colour import frame_to_rgb
 from actors.deadline import PART_SECONDS, each_within
 from actors.detection import DetectionSettings, MtcnnDetector
-from actors.fading import Stretch, stretches
+from actors.fading import stretches
 from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.linking import link_tracks
+from actors.parts import CutFace, Part, RoutedTrack
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
@@ -33,27 +33,18 @@ from actors.tracking import (
     DetectionGrid,
     TrackTimeline,
 )
-from actors.witnesses import SearchedFaces, Witnesses
-from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, Witness, from_table, to_table
+from actors.witnesses import SearchedFaces
+from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
 from storage.probe import VideoProbe
-from storage.segments import pts_digest
 from storage.shards import Shard
 from storage.store import Store
 
 _FRAMES_PER_BATCH = 4
 """Frames that go through MTCNN together: its networks are small, so a few frames fill them."""
-
-
-class _RoutedTrack(NamedTuple):
-    """A track with what was decided at each of its grid points."""
-
-    timeline: TrackTimeline
-    route: list[tuple[Tier, Decision]]
-    stretches: list[Stretch]
 
 
 class FaceDetector:
@@ -183,16 +174,16 @@ class FaceDetector:
                 last_cell = cell
                 yield frame.pts, frame_to_rgb(moments_of(frame, field_order)[0], shard.probe)
 
-    def _routed(self, timeline: TrackTimeline) -> _RoutedTrack:
+    def _routed(self, timeline: TrackTimeline) -> RoutedTrack:
         detections = timeline.track.detections
         widths = [found.box.width for found in detections]
         route = route_track(widths, [found.sharpness for found in detections], self._bounds)
-        return _RoutedTrack(timeline, route, stretches(timeline, [decision for _, decision in route]))
+        return RoutedTrack(timeline, route, stretches(timeline, [decision for _, decision in route]))
 
     def _cut_out(
         self,
         shard: Shard,
-        tracks: list[_RoutedTrack],
+        tracks: list[RoutedTrack],
         searched: frozenset[int],
         grid: DetectionGrid,
         kept: SearchedFaces | None,
@@ -201,8 +192,8 @@ class FaceDetector:
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
         wanted = grid.with_neighbours(shard.range) if self._steadying else shard.range
-        before: list[_CutFace] = []
-        part, full = _Part(shard, placement), None
+        before: list[CutFace] = []
+        part, full = Part(shard, placement), None
         for frame in read_pictures(shard, self._store, self._size, wanted=wanted, threads=self._threads):
             assert frame.pts is not None
             faces = self._faces(frame, tracks, grid.fade, placement, shard.probe, searched)
@@ -214,7 +205,7 @@ class FaceDetector:
                 continue
             if not part.pts or part.patch_bytes > MAX_PATCH_BYTES:
                 if part.pts:
-                    full, part = part, _Part(shard, placement, start=frame.pts)
+                    full, part = part, Part(shard, placement, start=frame.pts)
                 part.add_beside(before)
             if full is not None:
                 full.add_beside(faces if self._steadying else [])
@@ -228,12 +219,12 @@ class FaceDetector:
     def _faces(
         self,
         frame: VideoFrame,
-        tracks: list[_RoutedTrack],
+        tracks: list[RoutedTrack],
         fade: Fraction,
         placement: Placement,
         probe: VideoProbe,
         searched: frozenset[int],
-    ) -> list[_CutFace]:
+    ) -> list[CutFace]:
         """The faces of a frame, with the pixels of those that an expert restores."""
         pts = frame.pts
         assert pts is not None
@@ -250,14 +241,14 @@ class FaceDetector:
             face = replace(face, observed=pts in searched, strength=strength)
             shown = face.decision in self._experts and strength > 0 and face.crop.width > 0 and face.crop.height > 0
             crops = [moment_rgb[face.crop.slices].copy() for moment_rgb in moments_rgb] if shown else []
-            found.append(_CutFace(face, crops))
+            found.append(CutFace(face, crops))
         return found
 
     def _face(
         self,
         pts: int,
         number: int,
-        track: _RoutedTrack,
+        track: RoutedTrack,
         at: int,
         frame_rgb: np.ndarray,
         placement: Placement,
@@ -311,64 +302,3 @@ def _batches(frames: Iterable[tuple[int, np.ndarray]]) -> Iterator[list[tuple[in
     remaining = iter(frames)
     while batch := list(islice(remaining, _FRAMES_PER_BATCH)):
         yield batch
-
-
-class _CutFace(NamedTuple):
-    """A face, and its pixels in each moment of its frame; none where no expert restores it."""
-
-    face: FaceInFrame
-    crops: list[np.ndarray]
-
-
-class _Part:
-    """A stretch of a shard while it is read."""
-
-    def __init__(self, shard: Shard, placement: Placement, start: int | None = None) -> None:
-        self._shard, self._placement = shard, placement
-        self._start = shard.range.start if start is None else start
-        self.pts: list[int] = []
-        self.patch_bytes = 0
-        self._faces: list[FaceInFrame] = []
-        self._beside: list[FaceInFrame] = []
-        self._crops: dict[int, np.ndarray] = {}
-
-    def add(self, faces: Iterable[_CutFace]) -> None:
-        """Faces of the next frame of this part."""
-        self._faces += [self._with_crops(cut) for cut in faces]
-
-    def add_beside(self, faces: Iterable[_CutFace]) -> None:
-        """Faces of the frame before or behind this part; those without pixels are of no use."""
-        self._beside += [self._with_crops(cut) for cut in faces if cut.crops]
-
-    def _with_crops(self, cut: _CutFace) -> FaceInFrame:
-        if not cut.crops:
-            return cut.face
-        first, target = len(self._crops), self._placement.result_rect(cut.face.crop)
-        face = replace(cut.face, crop_index=first, second_crop_index=first + 1 if len(cut.crops) > 1 else -1)
-        for index, crop_rgb in zip(face.crop_indices, cut.crops, strict=True):
-            self._crops[index] = crop_rgb
-            self.patch_bytes += max(3 * target.width * target.height, crop_rgb.nbytes)
-        return face
-
-    def close(self, tracks: list[_RoutedTrack], kept: SearchedFaces | None, end: int | None) -> ShardWork:
-        shard = self._shard.part(self._start, end)
-        timelines = [track.timeline for track in tracks]
-        heads = [timeline.anchor_before(self._start) for timeline in timelines]
-        tails = [timeline.anchor_before(end) for timeline in timelines]
-        faces = tuple(
-            replace(face, head_anchor=heads[face.track], tail_anchor=tails[face.track]) for face in self._faces
-        )
-        witnesses: list[Witness] = []
-        if kept is not None:
-            row = Witnesses(kept, self._placement, self._crops)
-            faces = tuple(row.of_faces(faces, timelines, [track.stretches for track in tracks]))
-            witnesses = row.called
-        return ShardWork(
-            shard,
-            faces,
-            self._crops,
-            len(self.pts),
-            pts_digest(self.pts),
-            witnesses=tuple(witnesses),
-            beside=tuple(self._beside),
-        )

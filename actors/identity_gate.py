@@ -151,4 +151,5 @@ def gated_strength(pts: int, earlier: Judged | None, here: Judged | None, follow
     future = min((verdict.strength for _, verdict in filter(None, (here, following))), default=None)
     if here is None or following is None or past is None or future is None:
         return next((strength for strength in (past, future) if strength is not None), 1.0)
-    return past + (future - past) * (pts - here[0]) / (following[0] - here[0])
+    between = (pts - here[0]) / (following[0] - here[0])
+    return past + (future - past) * max(0.0, between)  # a track is held before its first grid point

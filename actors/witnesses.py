@@ -113,14 +113,10 @@ class Witnesses:
             timeline = timelines[face.track]
             at = timeline.position(face.pts)
             if face.crop_index >= 0 and at is not None:
-                same = [
-                    k
-                    if k == at
-                    or (0 <= k < len(timeline.boxes) and stretches[face.track][k] == stretches[face.track][at])
-                    else -1
-                    for k in range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)
-                ]
-                numbers = [self._number(face, k, timeline, crop_indices) if k >= 0 else -1 for k in same]
+                own = stretches[face.track]
+                near = range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)
+                same = [k if 0 <= k < len(own) and own[k] == own[at] else -1 for k in near]
+                numbers = [self._number(face, k, timeline, own, crop_indices) if k >= 0 else -1 for k in same]
                 earlier, here = [-1, -1, *(number for number in numbers[: LOOKS_BACK + 1] if number >= 0)][-2:]
                 following = next((number for number in numbers[LOOKS_BACK + 1 :] if number >= 0), -1)
                 face = replace(face, witnesses=(earlier, here, following))
@@ -128,12 +124,26 @@ class Witnesses:
         return judged
 
     def _number(
-        self, face: FaceInFrame, at: int, timeline: TrackTimeline, crop_indices: Mapping[tuple[int, int], int]
+        self,
+        face: FaceInFrame,
+        at: int,
+        timeline: TrackTimeline,
+        own: Sequence[Stretch],
+        crop_indices: Mapping[tuple[int, int], int],
     ) -> int:
-        """Index of the witness of the face's track at a grid point; -1 when there can be none."""
+        """Index of the witness of the face's track at a grid point; -1 when there can be none.
+
+        Where the detector missed the face, the witness before stands in, at this time: strength would jump here else.
+        """
         key = (face.track, at)
         if key not in self._numbers:
-            self._numbers[key] = self._call(face, at, timeline, crop_indices)
+            number = self._call(face, at, timeline, crop_indices)
+            if number < 0 < at and not timeline.track.detections[at].identifier and own[at - 1] == own[at]:
+                before = self._call(face, at - 1, timeline, crop_indices)
+                if before >= 0:
+                    number = before
+                    self.called[number] = replace(self.called[number], pts=timeline.grid_pts[at])
+            self._numbers[key] = number
         return self._numbers[key]
 
     def _call(

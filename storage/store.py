@@ -182,7 +182,8 @@ class Store:
         except OSError:  # not the user's own, or read-only: then nothing below it can be removed, however old it is
             return datetime.now(UTC)
         present = os.stat(path).st_mtime
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with suppress(PermissionError):  # who may write into a folder may set it to the present; back only its owner
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
         return datetime.fromtimestamp(present, UTC)
 
     @contextmanager

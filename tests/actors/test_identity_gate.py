@@ -87,6 +87,8 @@ def test_between_witnesses_strength_is_linear_and_the_weaker_neighbour_counts() 
     assert gated_strength(5, None, None, half) == 0.5
     assert gated_strength(45, None, half, None) == 0.5
     assert gated_strength(45, None, None, None) == 1.0
+    assert gated_strength(5, None, whole, half) == 1.0  # before the track's first grid point
+    assert gated_strength(15, None, half, after) == 0.5
 
 
 class Strict:

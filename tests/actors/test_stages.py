@@ -218,3 +218,14 @@ def test_a_shard_that_fails_becomes_a_receipt_with_the_reason(shard: Shard, tmp_
     receipt = Receipt.from_json(receipts["receipt"][0].as_py())
     assert "gone.mp4" in receipt.error
     assert receipt.frames == 0
+
+
+def test_parts_of_a_crowded_shard_do_not_show(
+    shard: Shard, whole: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.face_detector.MAX_PATCH_BYTES", 2_000_000)
+    in_parts = cut(shard, tmp_path)
+    for number, (once, cut_up) in enumerate(zip(whole.restored, in_parts.restored, strict=True)):
+        for plane_once, plane_cut_up in zip(once, cut_up, strict=True):
+            np.testing.assert_array_equal(plane_once, plane_cut_up, err_msg=f"frame {number}")
+    assert in_parts.faces == whole.faces

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from actors.detection import DetectionSettings
@@ -26,6 +24,7 @@ from actors.routing import Decision, RoutingBounds
 from flows.evaluation.samples import Image
 from storage.catalogue import find_sources
 from storage.encoding import EncodeSettings, SizeSettings
+from storage.manifest import stitched_faces
 from storage.probe import probe_video
 from storage.receipts import Variant, WorkArea
 from storage.shards import PtsRange, Shard
@@ -65,12 +64,12 @@ class Processed:
     """What the stages made of a clip.
 
     Attributes:
-        restored, baseline: files of the segment in either variant, lossless.
-        faces: rows of the faces table, of one shard.
+        restored, baseline: files of the segments in either variant, lossless, in order.
+        faces: rows of the faces table, tracks numbered through.
     """
 
-    restored: Path
-    baseline: Path
+    restored: tuple[Path, ...]
+    baseline: tuple[Path, ...]
     faces: list[dict[str, Any]] = field(repr=False)
 
 
@@ -141,19 +140,24 @@ class Stages:
         )
         area = WorkArea(str(folder))
         compositor = FrameCompositor(self._store, area, size, _LOSSLESS, VARIANTS, threads=self._threads)
-        (work,) = detector.detect(shard)  # a clip of some seconds is one part
-        for name, expert in self._experts.items():
-            gate = self._gate if setting.gate else None
-            work = restored_row(work, name, expert, gate, size, steadying=setting.steadying)
-        receipt = compositor.composite(work)
-        restored, baseline = (Path(area.segment(work.shard, kind, receipt.sha256[kind])) for kind in VARIANTS)
-        faces = pq.read_table(BytesIO(Path(area.faces(work.shard, receipt.faces_sha256)).read_bytes()))
-        return Processed(restored, baseline, faces.to_pylist())
+        segments: dict[Variant, list[Path]] = {kind: [] for kind in VARIANTS}
+        parts: list[bytes] = []
+        for work in detector.detect(shard):
+            for name, expert in self._experts.items():
+                gate = self._gate if setting.gate else None
+                work = restored_row(work, name, expert, gate, size, steadying=setting.steadying)
+            receipt = compositor.composite(work)
+            for kind in VARIANTS:
+                segments[kind].append(Path(area.segment(work.shard, kind, receipt.sha256[kind])))
+            parts.append(Path(area.faces(work.shard, receipt.faces_sha256)).read_bytes())
+        faces = [row for table in stitched_faces(parts) for row in table.to_pylist()]
+        return Processed(tuple(segments["restored"]), tuple(segments["baseline"]), faces)
 
 
-def frames_of(path: Path) -> Iterator[tuple[int, NDArray[np.uint8]]]:
-    """(pts, RGB frame) of a segment, in order."""
-    with av.open(str(path)) as container:
-        for frame in container.decode(video=0):
-            assert frame.pts is not None
-            yield frame.pts, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+def frames_of(segments: Sequence[Path]) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+    """(pts, RGB frame) of consecutive segments, in order."""
+    for path in segments:
+        with av.open(str(path)) as container:
+            for frame in container.decode(video=0):
+                assert frame.pts is not None
+                yield frame.pts, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)

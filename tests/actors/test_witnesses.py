@@ -1,0 +1,81 @@
+"""By which grid points a frame is judged, at a track's ends and where a search missed its face."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from actors.fading import Stretch
+from actors.geometry import Box, Placement, Rect
+from actors.identity import Embedding
+from actors.identity_gate import Verdict, gated_strength
+from actors.routing import Decision
+from actors.tracking import Detection, Track, TrackTimeline
+from actors.witnesses import Witnesses
+from tests.actors.test_work import face
+
+BOX = Box(20, 20, 80, 90)
+PLACES = ((30.0, 40.0), (60.0, 40.0), (45.0, 55.0), (35.0, 70.0), (55.0, 70.0))
+PLACEMENT = Placement((200, 150), (400, 300))
+GRID = (100, 120, 140, 160)
+
+
+class Searched:
+    """Every face that was found is kept."""
+
+    def cut(self, found: Detection, crop: Rect) -> NDArray[np.uint8] | None:
+        return np.zeros((crop.height, crop.width, 3), np.uint8) if found.identifier else None
+
+    def identity_near(self, timeline: TrackTimeline, at: int) -> tuple[Embedding, float] | None:
+        return np.array([1, 0], np.float32), 0.9
+
+
+def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0, 0, 0, 0)) -> list[int | None]:
+    """pts of the witnesses of one frame: the two at or before it, and the one after it."""
+    found = [Detection(BOX, PLACES, 0.9, 50.0, "" if k == missed else f"{k}:0") for k in range(len(GRID))]
+    timeline = TrackTimeline(
+        Track(0, tuple(found)),
+        GRID,
+        (BOX,) * len(GRID),
+        (PLACES,) * len(GRID),
+        starts=90,
+        ends=None,
+        fades_in=None,
+        fades_out=None,
+        tiles=(Rect(0, 0, 200, 150),) * len(GRID),
+    )
+    kinds = (Stretch(Decision.EXPERT_T, None, None), Stretch(Decision.EXPERT_F, None, None))
+    row = Witnesses(Searched(), PLACEMENT, {0: np.zeros((4, 4, 3), np.uint8)})  # type: ignore[arg-type]
+    one = replace(face(pts, 0), track=0, box=BOX, witnesses=())
+    (told,) = row.of_faces([one], [timeline], [[kinds[number] for number in stretches]])
+    return [row.called[number].pts if number >= 0 else None for number in told.witnesses]
+
+
+@pytest.mark.parametrize(
+    ("pts", "witnesses"),
+    [(120, [100, 120, 140]), (139, [100, 120, 140]), (100, [None, 100, 120]), (170, [140, 160, None])],
+)
+def test_a_frame_is_judged_by_the_searches_about_it(pts: int, witnesses: list[int | None]) -> None:
+    assert judged_by(pts) == witnesses
+
+
+def test_before_its_first_search_a_face_is_as_strong_as_there() -> None:
+    earlier, here, following = judged_by(92)
+    assert (earlier, here, following) == (None, 100, 120)
+    weak, whole = Verdict(0.25, 1, 1, "why"), Verdict(1.0, 1, 1, "")
+    assert gated_strength(92, None, (100, weak), (120, whole)) == 0.25
+    assert gated_strength(92, None, (100, whole), (120, weak)) == 1.0
+
+
+def test_where_a_search_missed_the_face_the_witness_before_stands_in() -> None:
+    assert judged_by(119, missed=1) == [None, 100, 120]
+    assert judged_by(125, missed=1) == [100, 120, 140]
+    assert judged_by(145, missed=1) == [120, 140, 160]
+
+
+def test_another_decision_has_witnesses_of_its_own() -> None:
+    assert judged_by(120, stretches=(0, 0, 1, 1)) == [100, 120, None]
+    assert judged_by(140, stretches=(0, 0, 1, 1)) == [None, 140, 160]
