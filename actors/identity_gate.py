@@ -136,7 +136,7 @@ class IdentityGate:
 
 def _fault(similarity: float, least: float, fine: float) -> str:
     if similarity < least:
-        return f"identity {similarity:.2f} < {least:.2f}"
+        return f"identity {similarity:.3f} < {least:.3f}"
     return f"fine detail {fine:.2f} > {MOST_FINE_DETAIL:g}" if fine > MOST_FINE_DETAIL else ""
 
 

@@ -106,7 +106,7 @@ def test_a_face_that_may_not_show_loses_its_pixels_and_says_why() -> None:
     (face,) = (done := restorer.restore(work)).faces
     assert (face.strength, face.crop_indices, done.crops) == (0.0, (), {})
     assert (face.identity, face.source_identity) == (0.0, 0.9)
-    assert face.reason.startswith("because; identity 0.00 <")
+    assert face.reason.startswith("because; identity 0.000 <")
 
 
 def test_a_row_without_witnesses_is_as_it_was() -> None:
