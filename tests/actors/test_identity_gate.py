@@ -61,7 +61,7 @@ def test_another_face_is_weakened_by_steps_and_every_step_is_told(
     tried = STEPS[: STEPS.index(verdict.strength)] if verdict.strength else STEPS
     assert [part.rsplit(" ", 1)[1] for part in verdict.reason.split("; ")] == [f"{step:g}" for step in tried]
     assert verdict.reason.startswith(
-        f"identity {verdict.similarity:.2f} < {1 - allowed_drop(WIDTH, SHARPNESS):.2f} at strength 1"
+        f"identity {verdict.similarity:.3f} < {1 - allowed_drop(WIDTH, SHARPNESS):.3f} at strength 1"
     )
 
 
