@@ -100,7 +100,7 @@ class FrameIndex:
     @property
     def rises(self) -> bool:
         """Whether every frame has a place in time after the one before."""
-        return not self.without_pts and bool(np.all(np.diff(self.pts) > 0))
+        return not self.without_pts and bool(np.all(self.pts[1:] > self.pts[:-1]))
 
 
 @dataclass
