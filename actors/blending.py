@@ -44,12 +44,12 @@ class Patch:
     @property
     def open_sides(self) -> OpenSides:
         """Sides at which the frame's edge has cut the crop's margin off."""
-        across, down = CROP_MARGIN * self.box.width, CROP_MARGIN * self.box.height
+        whole = self.box.grown(CROP_MARGIN)
         return OpenSides(
-            left=self.rect.x0 > self.box.x0 - across,
-            top=self.rect.y0 > self.box.y0 - down,
-            right=self.rect.x1 < self.box.x1 + across,
-            bottom=self.rect.y1 < self.box.y1 + down,
+            left=self.rect.x0 > whole.x0,
+            top=self.rect.y0 > whole.y0,
+            right=self.rect.x1 < whole.x1,
+            bottom=self.rect.y1 < whole.y1,
         )
 
 
@@ -88,18 +88,18 @@ def _blend_group(
     layers = []
     for (patch, samples), place in zip(patches, places, strict=True):
         depth = face_depth(patch.rect, patch.box, patch.landmarks, step)
-        background = below[_inside(place, bounds)].astype(np.float32)
+        background = below[place.slices_in(bounds)].astype(np.float32)
         mask, cloned = _METHODS[blend](background, samples.astype(np.float32), depth, patch.open_sides)
         layers.append(_Layer(place, depth, np.float32(patch.strength) * mask, cloned - background))
     change, total, uncovered = (np.full(below.shape, value, np.float32) for value in (0, 0, 1))
     for layer in layers:
-        inside, shown = _inside(layer.place, bounds), _shown(layer, layers)
+        inside, shown = layer.place.slices_in(bounds), _shown(layer, layers)
         change[inside] += shown * layer.change
         total[inside] += shown
         uncovered[inside] *= 1 - layer.opacity
     # Face by face, to be sparing with memory: where faces overlap, the same is written again.
     for layer in layers:
-        inside = _inside(layer.place, bounds)
+        inside = layer.place.slices_in(bounds)
         share = (1 - uncovered[inside]) / np.maximum(total[inside], _LEAST_SHOWN)
         mixed = np.rint(below[inside] + share * change[inside])
         plane[layer.place.slices] = np.clip(mixed, 0, (1 << bits) - 1).astype(plane.dtype)
@@ -126,7 +126,7 @@ def _shown(layer: _Layer, layers: Sequence[_Layer]) -> NDArray[np.float32]:
         common = _common(layer.place, other.place)
         if other is layer or common is None:
             continue
-        here, there = _inside(common, layer.place), _inside(common, other.place)
+        here, there = common.slices_in(layer.place), common.slices_in(other.place)
         own, its = (np.maximum(depth, _LEAST_DEPTH) ** _RULE_POWER for depth in (layer.depth[here], other.depth[there]))
         shown[here] *= 1 - other.opacity[there] * its / (own + its)
     return shown
@@ -179,11 +179,6 @@ def _touching(patches: Sequence[Patch]) -> list[list[Patch]]:
 def _common(one: Rect, other: Rect) -> Rect | None:
     both = Rect(max(one.x0, other.x0), max(one.y0, other.y0), min(one.x1, other.x1), min(one.y1, other.y1))
     return both if both.width > 0 and both.height > 0 else None
-
-
-def _inside(rect: Rect, bounds: Rect) -> tuple[slice, slice]:
-    """Index of a rectangle's samples in an array that fills `bounds`."""
-    return Rect(rect.x0 - bounds.x0, rect.y0 - bounds.y0, rect.x1 - bounds.x0, rect.y1 - bounds.y0).slices
 
 
 def _place(rect: Rect, step: tuple[int, int]) -> Rect:

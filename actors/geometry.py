@@ -37,6 +37,11 @@ class Box(NamedTuple):
     def height(self) -> float:
         return self.y1 - self.y0
 
+    def grown(self, share: float) -> Box:
+        """The box with a share of its width added on the left and on the right, and of its height above and below."""
+        across, down = share * self.width, share * self.height
+        return Box(self.x0 - across, self.y0 - down, self.x1 + across, self.y1 + down)
+
 
 class Rect(NamedTuple):
     """A rectangle of whole pixels: [x0, x1) x [y0, y1)."""
@@ -58,6 +63,15 @@ class Rect(NamedTuple):
     def slices(self) -> tuple[slice, slice]:
         """Index of an image (H, W, ...) that picks this rectangle."""
         return slice(self.y0, self.y1), slice(self.x0, self.x1)
+
+    def contains(self, other: Rect) -> bool:
+        """Whether the other, which must not be empty, lies inside this one."""
+        across = self.x0 <= other.x0 < other.x1 <= self.x1
+        return across and self.y0 <= other.y0 < other.y1 <= self.y1
+
+    def slices_in(self, bounds: Rect) -> tuple[slice, slice]:
+        """Index of this rectangle in an image that fills `bounds`."""
+        return Rect(self.x0 - bounds.x0, self.y0 - bounds.y0, self.x1 - bounds.x0, self.y1 - bounds.y0).slices
 
 
 @dataclass(frozen=True)
@@ -90,14 +104,14 @@ class Placement:
         Args:
             tile: of a meeting, in which the crop and its place in the result stay.
         """
-        across, down = box.width * CROP_MARGIN, box.height * CROP_MARGIN
+        shown = box.grown(CROP_MARGIN)
         width, height = self.source_size
         x0, y0, x1, y1 = self._inner(tile) if tile else (0, 0, width, height)
         return Rect(
-            max(x0, _even_floor(box.x0 - across)),
-            max(y0, _even_floor(box.y0 - down)),
-            min(x1, _even_ceil(box.x1 + across)),
-            min(y1, _even_ceil(box.y1 + down)),
+            max(x0, _even_floor(shown.x0)),
+            max(y0, _even_floor(shown.y0)),
+            min(x1, _even_ceil(shown.x1)),
+            min(y1, _even_ceil(shown.y1)),
         )
 
     def _inner(self, tile: Rect) -> Rect:

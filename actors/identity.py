@@ -6,7 +6,7 @@ ONNX file of its model zoo (``sface`` in the registry of weights).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -76,7 +76,7 @@ class IdentityMeter:
         image_bgr = np.ascontiguousarray(image_rgb[..., ::-1])
         aligned = self._recogniser.alignCrop(image_bgr, found.astype(np.float32)[None])
         vector = self._recogniser.feature(aligned).reshape(EMBEDDING_LENGTH)
-        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
+        return _of_length_one(vector)
 
     def embed_face(self, image_rgb: NDArray[np.uint8], landmarks: Landmarks, width: float) -> Embedding:
         """The embedding of one face, brought to a common size first, so that pictures of several sizes compare.
@@ -105,6 +105,15 @@ class IdentityMeter:
     ) -> float:
         """Cosine between two pictures of one size that have the face in the same place; see :meth:`embed`."""
         return cosine(self.embed(first_rgb, landmarks), self.embed(second_rgb, landmarks))
+
+
+def mean_embedding(faces: Sequence[Embedding]) -> Embedding:
+    """What several embeddings of one person, at least one, have in common."""
+    return _of_length_one(np.sum(faces, axis=0))
+
+
+def _of_length_one(vector: NDArray) -> Embedding:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-12), np.float32)
 
 
 def cosine(first: Embedding, second: Embedding) -> float:

@@ -37,9 +37,8 @@ def link_tracks(frames: Sequence[DetectedFrame], cuts: SceneCuts, tiles: Tiles) 
     """Chain detections into tracks, ordered by first grid point and then by position in that frame.
 
     Neighbouring grid points are matched by the assignment that maximises the total overlap, and likeness where boxes
-    cross; what stays unmatched on
-    both sides of one grid point is then matched across it. Nothing is matched across a cut, nor from one tile of a
-    meeting to another.
+    cross; what stays unmatched on both sides of one grid point is then matched across it. Nothing is matched across a
+    cut, nor from one tile of a meeting to another.
     """
     following = _links(frames, cuts, tiles)
     has_past = {(at, index) for at, index in following.values()}

@@ -76,7 +76,7 @@ def _at(
     shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
     other = cv2.warpAffine(_grey(neighbour.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
     first, second = (_enlarged(picture) for picture in (grey, np.asarray(other, np.uint8)))
-    flow = np.asarray(finder.calc(first, second, np.zeros((*first.shape, 2), np.float32)), np.float32)
+    flow = dense_flow(finder, first, second)
     scale = wide / width
     flow = cv2.resize(flow, (wide, tall), interpolation=cv2.INTER_LINEAR) * (scale / _FLOW_SCALE)
     rows, columns = np.indices((tall, wide), np.float32)
@@ -86,6 +86,11 @@ def _at(
     inside = (at_x >= 0) & (at_y >= 0)
     inside &= (at_x <= neighbour.patch_rgb.shape[1] - 1) & (at_y <= neighbour.patch_rgb.shape[0] - 1)
     return np.asarray(moved, np.float32), inside.astype(np.float32)
+
+
+def dense_flow(finder: cv2.DISOpticalFlow, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 2) px that each pixel of the first of two grey pictures moves, across and down."""
+    return np.asarray(finder.calc(first, second, np.zeros((*first.shape, 2), np.float32)), np.float32)
 
 
 def _grey(image_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actors.fading import Stretch
-from actors.geometry import Box, Placement, Rect, landmarks_in_crop
-from actors.identity import Embedding, IdentityMeter, cosine
+from actors.geometry import Placement, Rect, landmarks_in_crop
+from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
 from actors.tracking import Detection, TrackTimeline
 from actors.work import FaceInFrame, Witness
 
@@ -46,9 +46,7 @@ class SearchedFaces:
 
     def keep(self, frame_rgb: NDArray[np.uint8], found: Detection) -> None:
         """Keep what witnesses need of a face, and of the frame it was found in."""
-        across, down = found.box.width * _KEPT_MARGIN, found.box.height * _KEPT_MARGIN
-        x0, y0, x1, y1 = found.box
-        rect = self._placement.crop_rect(Box(x0 - across, y0 - down, x1 + across, y1 + down))
+        rect = self._placement.crop_rect(found.box.grown(_KEPT_MARGIN))
         if rect.width > 0 and rect.height > 0:
             self._kept[found.identifier] = (rect, frame_rgb[rect.slices].copy())
 
@@ -57,10 +55,7 @@ class SearchedFaces:
         if found.identifier not in self._kept:
             return None
         rect, kept_rgb = self._kept[found.identifier]
-        inside = rect.x0 <= crop.x0 < crop.x1 <= rect.x1 and rect.y0 <= crop.y0 < crop.y1 <= rect.y1
-        if not inside:
-            return None
-        return kept_rgb[crop.y0 - rect.y0 : crop.y1 - rect.y0, crop.x0 - rect.x0 : crop.x1 - rect.x0].copy()
+        return kept_rgb[crop.slices_in(rect)].copy() if rect.contains(crop) else None
 
     def embedding(self, found: Detection) -> Embedding | None:
         """Of a face as it was found; None where it is not kept."""
@@ -83,8 +78,7 @@ class SearchedFaces:
         near = [k for k in range(at - _REFERENCE_REACH, at + _REFERENCE_REACH + 1) if 0 <= k < len(detections)]
         best = sorted(near, key=lambda k: (-detections[k].sharpness, k))[:_BEST_FACES]
         faces = [face for k in sorted(best) if (face := self.embedding(detections[k])) is not None]
-        reference = np.sum(faces or [own], axis=0)
-        reference = np.asarray(reference / max(float(np.linalg.norm(reference)), 1e-12), np.float32)
+        reference = mean_embedding(faces or [own])
         return reference, cosine(own, reference)
 
 
@@ -139,10 +133,10 @@ class Witnesses:
         if key not in self._numbers:
             number = self._call(face, at, timeline, crop_indices)
             if number < 0 < at and not timeline.track.detections[at].identifier and own[at - 1] == own[at]:
-                before = self._call(face, at - 1, timeline, crop_indices)
+                before = self._number(face, at - 1, timeline, own, crop_indices)
                 if before >= 0:
-                    number = before
-                    self.called[number] = replace(self.called[number], pts=timeline.grid_pts[at])
+                    number = len(self.called)
+                    self.called.append(replace(self.called[before], pts=timeline.grid_pts[at]))
             self._numbers[key] = number
         return self._numbers[key]
 
@@ -152,7 +146,7 @@ class Witnesses:
         found, box, pts = timeline.track.detections[at], timeline.boxes[at], timeline.grid_pts[at]
         crop = self._placement.crop_rect(box, timeline.tiles[at])
         pixels_rgb = self._searched.cut(found, crop)
-        identity = self._searched.identity_near(timeline, at)
+        identity = None if pixels_rgb is None else self._searched.identity_near(timeline, at)
         if pixels_rgb is None or identity is None:
             return -1
         reference, similarity = identity

@@ -44,6 +44,12 @@ def _flag(help_text: str, metavar: str) -> typer.models.OptionInfo:
     return typer.Option(help=help_text, metavar=metavar, show_default=False)
 
 
+def _switch(name: str, help_text: str) -> typer.models.OptionInfo:
+    """An option that is on unless it is switched off, here or in the configuration."""
+    told = f"{help_text} On, unless switched off."
+    return typer.Option(f"--{name}/--no-{name}", help=told, show_default=False)
+
+
 def _tell_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"facemill {version('facemill')}")
@@ -87,14 +93,7 @@ def restore(
     detect_every: Annotated[str | None, _flag("Frames from one face search to the next. Default 5.", "N")] = None,
     min_face: Annotated[str | None, _flag("Narrowest face that is searched for, pixels. Default 32.", "N")] = None,
     score: Annotated[str | None, _flag("Lowest detector score that counts as a face. Default 0.9.", "X")] = None,
-    smoothing: Annotated[
-        bool | None,
-        typer.Option(
-            "--smoothing/--no-smoothing",
-            help="Average boxes and landmarks over time. On, unless switched off.",
-            show_default=False,
-        ),
-    ] = None,
+    smoothing: Annotated[bool | None, _switch("smoothing", "Average boxes and landmarks over time.")] = None,
     experts: Annotated[str | None, _flag("Experts that restore: both, t, f or none. Default both.", "NAME")] = None,
     fidelity: Annotated[
         str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY}.", "X")
@@ -106,20 +105,10 @@ def restore(
         str | None, _flag("Someone else's model instead of Expert-F: a file, or a registered name.", "FILE|NAME")
     ] = None,
     steadying: Annotated[
-        bool | None,
-        typer.Option(
-            "--steadying/--no-steadying",
-            help="Average each restored face with the frames before and after. On, unless switched off.",
-            show_default=False,
-        ),
+        bool | None, _switch("steadying", "Average each restored face with the frames before and after.")
     ] = None,
     identity_gate: Annotated[
-        bool | None,
-        typer.Option(
-            "--identity-gate/--no-identity-gate",
-            help="Weaken restored faces that are not the same person any more. On, unless switched off.",
-            show_default=False,
-        ),
+        bool | None, _switch("identity-gate", "Weaken restored faces that are not the same person any more.")
     ] = None,
     blend: Annotated[
         str | None, _flag(f"How faces are blended in: poisson, multiband or feather. Default {DEFAULT_BLEND}.", "NAME")

@@ -22,7 +22,7 @@ from flows.job import IDENTITY, Job
 from flows.pools import Pool, PoolPlan
 from storage.receipts import Receipt
 from storage.shards import Shard
-from weights import find_weights, verify_weights
+from weights import find_weights
 
 
 def set_ray_data_context() -> None:
@@ -66,7 +66,7 @@ def _plan(job: Job, shards: Sequence[Shard], pools: PoolPlan) -> Dataset:
     config, size, experts = job.config, job.config.output_size, job.config.active_experts
     rows: Dataset = ray.data.from_arrow([to_table([ShardWork(shard)]) for shard in shards])
     add = partial(_through, most=len(shards), part_seconds=config.pools.seconds_for(config.shard_seconds))
-    identity = InObjectStore(verify_weights(find_weights(IDENTITY))) if config.gates_identity else None
+    identity = InObjectStore(find_weights(IDENTITY).path) if config.gates_identity else None
     detector = (job.store, config.detection, config.routing, size, experts, identity, config.steadying)
     rows = add(rows, FaceDetector, pools.detectors, detector, on_device=True)
     for expert, pool in ((Decision.EXPERT_F, pools.experts_f), (Decision.EXPERT_T, pools.experts_t)):

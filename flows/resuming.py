@@ -16,6 +16,7 @@ from storage.errors import DestinationError
 from storage.failures import read_failures
 from storage.finishing import finished_row, variant_path
 from storage.job_record import commit_job_record
+from storage.job_status import is_done
 from storage.redoing import begin_again, being_redone, mark_again
 from storage.run_lock import run_lock
 from storage.storage_errors import storage_errors_as
@@ -42,14 +43,13 @@ def standing_of(job: Job, outcome: Outcome) -> Standing:
     if job.config.force:
         return Standing(job.sources, (), {})
     area, store = job.area, job.store
-    recorded = frozenset(store.list_files(area.all_parts("videos")))  # one listing, not a request a source
-    redone = being_redone(area, store)
+    on_record = _on_record(job)
     failures = {} if job.config.retry_failed else read_failures(area, store)
     pending: list[Source] = []
     lost: list[Source] = []
     finished: dict[str, str] = {}
     for source in job.sources:
-        is_recorded = area.parts(source, "videos") in recorded and area.redo(source) not in redone
+        is_recorded = is_done(source, area, on_record)
         row = finished_row(area, job.out, source, store) if is_recorded else None
         if row is not None:
             outcome.done.append(source.relative_path)
@@ -66,13 +66,13 @@ def standing_of(job: Job, outcome: Outcome) -> Standing:
 
 def done_of(job: Job) -> list[str]:
     """Relative paths of the sources that are on record as done, as `facemill status` tells them."""
-    recorded = frozenset(job.store.list_files(job.area.all_parts("videos")))
-    redone = being_redone(job.area, job.store)
-    return [
-        source.relative_path
-        for source in job.sources
-        if job.area.parts(source, "videos") in recorded and job.area.redo(source) not in redone
-    ]
+    on_record = _on_record(job)
+    return [source.relative_path for source in job.sources if is_done(source, job.area, on_record)]
+
+
+def _on_record(job: Job) -> frozenset[str]:
+    """What tells which videos are done, in two listings, not a request a source."""
+    return frozenset(job.store.list_files(job.area.all_parts("videos"))) | being_redone(job.area, job.store)
 
 
 def put_on_record(job: Job) -> None:

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from storage.errors import DestinationError, UsageError
-from storage.job_status import JobStatus, VideoLeft, job_folders, job_status
+from storage.job_status import JobStatus, VideoLeft, job_folders_among, job_status
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute
 from storage.video_rows import lost_results
@@ -30,10 +30,11 @@ def status(
     store, out = Store(s3_endpoint), absolute(out)
     store.require_folder(out)
     with storage_errors_as(DestinationError, out):
-        sizes = {file.url: file.size for file in store.list_details(out)}
+        files = store.list_details(out)
+        sizes = {file.url: file.size for file in files}
         looked_at = [
             (found, tuple(video for video in lost_results(out, folder, sizes, store) if video in found.done))
-            for folder in job_folders(out, store)
+            for folder in job_folders_among(files, out)
             if not (found := job_status(folder, store)).is_forgotten
         ]
     statuses = [replace(found, lost=lost) for found, lost in looked_at]

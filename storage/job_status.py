@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,9 +66,16 @@ class JobFolder:
 
 def job_folders(out: str, store: Store) -> list[JobFolder]:
     """Every job of a destination, the one that was active last at the end; the destination's record is listed once."""
+    return job_folders_among(store.list_details(join(out, "_facemill")), out)
+
+
+def job_folders_among(files: Iterable[StoredFile], out: str) -> list[JobFolder]:
+    """As `job_folders`, by a listing of the destination or of its record."""
     base = join(out, "_facemill", "")
     found: dict[str, list[StoredFile]] = defaultdict(list)
-    for file in store.list_details(join(out, "_facemill")):
+    for file in files:
+        if not file.url.startswith(base):
+            continue
         name, inside, _ = file.url.removeprefix(base).partition("/")
         if inside:
             found[name].append(file)
@@ -107,7 +114,7 @@ def is_done(source: Source, area: WorkArea, urls: frozenset[str]) -> bool:
     """Whether a video is on record as done and is not being made again; that its result is there is not looked for.
 
     Args:
-        urls: all that is in the job's area.
+        urls: all that is in the job's area, or at least its records and marks.
     """
     return area.parts(source, "videos") in urls and area.redo(source) not in urls
 

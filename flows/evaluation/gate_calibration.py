@@ -17,8 +17,8 @@ from rich.table import Table
 
 from actors.consistency import agreeing_patch
 from actors.geometry import similarity_transform
-from actors.identity import Embedding, IdentityMeter, cosine
-from actors.identity_gate import IdentityGate, allowed_drop
+from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
+from actors.identity_gate import IdentityGate
 from actors.routing import RoutingBounds
 from flows.evaluation.flicker import make_clip
 from flows.evaluation.progress import EvaluationProgress
@@ -52,7 +52,6 @@ class Judged:
         width: of the degraded face, px.
         strength: of the degradation.
         drop: of its similarity to the track's own identity, from the degraded face's.
-        allowed: by the gate.
         shown: strength that the gate leaves it.
     """
 
@@ -60,7 +59,6 @@ class Judged:
     width: int
     strength: str
     drop: float
-    allowed: float
     shown: float
 
 
@@ -114,9 +112,7 @@ def judged_faces(
     if expert == BICUBIC:
         return
     before = [_embedding(meter, frame, frame.crop_rgb) for frame in frames]
-    reference = np.sum(before, axis=0)
-    reference = np.asarray(reference / np.linalg.norm(reference), np.float32)
-    judge = _Judge(IdentityGate(meter), meter, reference, width, strength)
+    judge = _Judge(IdentityGate(meter), mean_embedding(before), width, strength)
     restored = [
         answer.image
         for answer in load(expert).restore(
@@ -139,7 +135,6 @@ def judged_faces(
 @dataclass(frozen=True)
 class _Judge:
     gate: IdentityGate
-    meter: IdentityMeter
     reference: Embedding
     width: int
     strength: str
@@ -149,8 +144,7 @@ class _Judge:
         verdict = self.gate.judge(
             frame.crop_rgb, patch_rgb, frame.crop_landmarks, self.width, frame.sharpness, self.reference, before
         )
-        allowed = allowed_drop(self.width, frame.sharpness)
-        return Judged(kind, self.width, self.strength, before - verdict.similarity, allowed, verdict.strength)
+        return Judged(kind, self.width, self.strength, before - verdict.similarity, verdict.strength)
 
 
 @dataclass(frozen=True)

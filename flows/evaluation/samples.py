@@ -161,7 +161,7 @@ def crop_rect(picture_lr: Image, box_lr: Box) -> Rect:
     return placement.crop_rect(box_lr)
 
 
-def whole_pixels(box: Box, picture: Image) -> Rect:
+def whole_pixels(box: Box, picture: NDArray) -> Rect:
     """A box rounded to whole pixels of a picture."""
     height, width = picture.shape[:2]
     across = [int(np.clip(round(x), 0, width)) for x in (box.x0, box.x1)]

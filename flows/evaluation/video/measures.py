@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from actors.geometry import Box
 from actors.identity import IdentityMeter, cosine
 from actors.linking import iou
-from flows.evaluation.samples import Image
+from actors.steadying import dense_flow
+from flows.evaluation.samples import Image, whole_pixels
 from flows.evaluation.video.scenes import SCALE, Scene
 
 STATIC_PX = 0.1
@@ -50,7 +51,7 @@ def known_flicker(frames: Sequence[NDArray[np.float32]], scene: Scene, place: in
     for number in range(1, len(frames)):
         before, now = (to_three(actor.matrix(at, scene.frames)) for at in (number - 1, number))
         back = (now @ np.linalg.inv(before))[:2]  # from the frame before to this one
-        box = whole(scaled(actor.box(number - 1, scene.frames), SCALE), frames[0].shape)
+        box = whole_pixels(scaled(actor.box(number - 1, scene.frames), SCALE), frames[0]).slices
         height, width = frames[0].shape
         flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
         moved = cv2.warpAffine(frames[number], back, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
@@ -103,8 +104,8 @@ def flow_flicker(
             here, there = by_pts.get(before_pts, {}), by_pts.get(pts, {})
             for track in here.keys() & there.keys():
                 box = box_of(here[track])
-                area = whole(scaled(grown(box, 0.25), scale), plain.shape)
-                inner = whole(scaled(box, scale), plain.shape)
+                area = whole_pixels(scaled(box.grown(0.25), scale), plain).slices
+                inner = whole_pixels(scaled(box, scale), plain).slices
                 found = _pair(finder, (plain_before, plain), (result_before, result), area, inner)
                 if found is not None:
                     motion, of_source, of_result = found
@@ -123,7 +124,7 @@ def _pair(
     first, second = (np.ascontiguousarray(frame[area].astype(np.uint8)) for frame in plain)
     if min(first.shape) < 32:
         return None
-    forth, back = _flow(finder, first, second), _flow(finder, second, first)
+    forth, back = dense_flow(finder, first, second), dense_flow(finder, second, first)
     rows, columns = np.indices(first.shape).astype(np.float32)
     at_x, at_y = columns + forth[..., 0], rows + forth[..., 1]
 
@@ -140,12 +141,6 @@ def _pair(
         float(np.abs(there(after[area]) - before[area])[counted].mean()) for before, after in (plain, result)
     ]
     return float(np.median(np.hypot(forth[..., 0], forth[..., 1])[counted])), differences[0], differences[1]
-
-
-def _flow(finder: cv2.DISOpticalFlow, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(H, W, 2) px that each pixel of the first picture moves, across and down."""
-    flow = np.zeros((*first.shape, 2), np.float32)
-    return np.asarray(finder.calc(first, second, flow), np.float32)
 
 
 Followed = list[tuple[int, dict[str, Any]]]
@@ -229,18 +224,6 @@ def box_of(face: dict[str, Any]) -> Box:
 def scaled(box: Box, by: float) -> Box:
     """The box in a picture so many times as large."""
     return Box(*(by * edge for edge in box))
-
-
-def grown(box: Box, share: float) -> Box:
-    """The box with a share of its sides added on each side."""
-    across, down = share * box.width, share * box.height
-    return Box(box.x0 - across, box.y0 - down, box.x1 + across, box.y1 + down)
-
-
-def whole(box: Box, shape: tuple[int, ...]) -> tuple[slice, slice]:
-    """Rows and columns of a picture that a box covers."""
-    rows = slice(max(0, round(box.y0)), min(shape[0], round(box.y1)))
-    return rows, slice(max(0, round(box.x0)), min(shape[1], round(box.x1)))
 
 
 def to_three(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -36,6 +36,9 @@ _AROUND = 1.0
 _LENS_SIGMA = 0.7
 """Of the truth, its px: detail finer than its pixels would flicker by itself when it moves."""
 
+_NEARER = 1.2
+"""How many times as large a face is that has come nearer."""
+
 _FEATHER = 0.06
 """Share of a portrait's sides over which it goes over into the background."""
 
@@ -84,7 +87,7 @@ class Actor:
         if self.motion == "pass":
             return np.array([0.01 * self.width * (number - frames / 2), 0.0]), 1.0
         if self.motion == "nearer":
-            return np.zeros(2), 1.2 ** (number / max(1, frames - 1))
+            return np.zeros(2), _NEARER ** (number / max(1, frames - 1))
         return np.zeros(2), 1.0
 
 
@@ -99,7 +102,7 @@ class Scene:
         strength: name of the degradation.
         frames: how many.
         seed: of the noise and the background.
-        tile_lines: whether lines part the actors' tiles, as in a meeting's grid: (columns, rows).
+        tiles: (columns, rows) of a meeting's grid, parted by lines, an actor in each; (1, 1) for none.
     """
 
     name: str
@@ -163,11 +166,16 @@ class Scene:
             out.mux(stream.encode(None))
 
 
+def is_wide_enough(subject: Subject, width: int) -> bool:
+    """Whether a portrait need not be enlarged for a truth of this width, even when it has come nearer."""
+    return subject.face.width >= SCALE * _NEARER * width
+
+
 def scene_of_one(
     subject: Subject, width: int, motion: Motion, strength: str, *, frames: int, seed: int
 ) -> Scene | None:
     """A portrait that moves over a background; None where the portrait is too small for the truth."""
-    if subject.face.width < SCALE * 1.2 * width:
+    if not is_wide_enough(subject, width):
         return None
     side = 2 * round(width * (1 + 2 * _AROUND) / 2) + 16
     size = (side + side // 2 // 2 * 2, side)

@@ -27,7 +27,7 @@ from flows.evaluation.video.measures import (
     steady,
     switches,
 )
-from flows.evaluation.video.scenes import MOTIONS, SCALE, Scene, meeting, scene_of_one
+from flows.evaluation.video.scenes import MOTIONS, SCALE, Scene, is_wide_enough, meeting, scene_of_one
 from flows.evaluation.video.stages import SETTINGS, Setting, Stages, frames_of
 from storage.encoding import SizeSettings
 
@@ -91,7 +91,7 @@ def scenes(subjects: Sequence[Subject], *, frames: int, seed: int) -> list[Scene
                 if scene is not None:
                     found.append(scene)
                     break
-    large = [subject for subject in subjects if subject.face.width >= SCALE * 1.2 * _MEETING_WIDTH]
+    large = [subject for subject in subjects if is_wide_enough(subject, _MEETING_WIDTH)]
     if len(large) >= 2:
         found += [meeting(large, _MEETING_WIDTH, "medium", side, frames=frames, seed=seed) for side in (2, 3)]
     return found

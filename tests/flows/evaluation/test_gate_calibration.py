@@ -70,9 +70,7 @@ def test_the_pasted_face_is_where_the_restored_one_was(subjects: list[Subject]) 
 
 def test_rows_are_of_each_kind_and_width() -> None:
     drops = (0.1, 0.2, 0.3)
-    judged = [
-        Judged(GOOD, width, "hard", drop, 0.25, 1.0 if drop < 0.25 else 0.5) for width in (50, 64) for drop in drops
-    ]
+    judged = [Judged(GOOD, width, "hard", drop, 1.0 if drop < 0.25 else 0.5) for width in (50, 64) for drop in drops]
     first, second = gate_rows(judged)
     assert (first.kind, first.width, first.n, first.drop_median, first.drop_most) == (GOOD, 50, 3, 0.2, 0.3)
     assert second.width == 64
