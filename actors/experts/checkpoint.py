@@ -18,6 +18,9 @@ from weights import WeightsError
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")
 """First bytes of a zipped (torch 1.6 and later) and of a bare pickle."""
 
+_SAFETENSORS_HEADER = b"{"
+"""What follows the eight bytes of a safetensors file's length of its header, the first of which may be a pickle's."""
+
 _WRAPPERS = ("params_ema", "params-ema", "params", "G", "model_state_dict", "state_dict", "model", "net")
 """Keys under which training scripts keep the weights that are meant to be used, beside everything else."""
 
@@ -117,10 +120,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: is a folder; name the weights file in it")
     try:
         with path.open("rb") as content:
-            start = content.read(4)
+            start = content.read(9)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    if start.startswith(_PICKLE_STARTS):
+    if start.startswith(_PICKLE_STARTS) and not start.endswith(_SAFETENSORS_HEADER):
         return _unwrapped(_read_checkpoint(path), path)
     try:
         return _unwrapped(load_file(path), path)

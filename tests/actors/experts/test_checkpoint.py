@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from actors.experts.checkpoint import network_between, network_from_file
+from actors.experts.checkpoint import network_between, network_from_file, read_state
 from actors.experts.transformer import ChannelAttention, TransformerExpert, WindowAttention
 from weights import WeightsError
 
@@ -217,3 +217,14 @@ def test_a_refusal_is_one_line_that_names_the_file(weights_file: Path) -> None:
             network_from_file(weights_file, scale=4)
         assert str(refused.value).startswith(f"{weights_file}: ")
         assert "\n" not in str(refused.value)
+
+
+def test_safetensors_whose_header_has_a_length_that_begins_like_a_pickle_are_read(tmp_path: Path) -> None:
+    path, state = tmp_path / "weights.safetensors", {"weight": torch.ones(2)}
+    for length in range(256):  # a header is filled up to a multiple of eight bytes
+        save_file(state, path, {"told": "x" * length})
+        if path.read_bytes()[0] == 0x80:
+            break
+    else:
+        pytest.fail("no header of such a length")
+    assert torch.equal(read_state(path)["weight"], state["weight"])
