@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from storage.cleaning import Kind, find_waste, give_up_job, jobs_to_give_up, remove
+from storage.cleaning import Kind, find_waste, give_up_job, jobs_held, remove
 from storage.errors import DestinationError, UsageError
+from storage.job_status import job_status
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute
 from storage.words import counted
@@ -41,18 +43,19 @@ def clean(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     sizes: Counter[Kind] = Counter()
     numbers: Counter[Kind] = Counter()
-    with storage_errors_as(DestinationError, out):
+    with storage_errors_as(DestinationError, out), ExitStack() as held:
         if not store.list_files(out):
             raise UsageError(f"{out}: there is nothing here. Give the --out of `facemill restore`")
         before = store.now(out) - youngest
-        given_up = jobs_to_give_up(out, store, before=before) if unfinished else []
-        for waste in find_waste(out, store, before=before, unfinished=unfinished):
+        given_up = held.enter_context(jobs_held(out, store, before=before)) if unfinished else []
+        with_videos_left = [folder.area for folder in given_up if job_status(folder, store).left]
+        for waste in find_waste(out, store, before=before, given_up=[folder.area for folder in given_up]):
             if not dry_run:
                 remove(waste, store)
             console.print(f"{'would remove' if dry_run else 'removed'} {waste.place} ({_size(waste.size)})")
             sizes[waste.kind] += waste.size
             numbers[waste.kind] += 1
-        for area in given_up:
+        for area in with_videos_left:
             if not dry_run:
                 give_up_job(area, store)
             console.print(f"{'would give up' if dry_run else 'gave up'} what is left of job {area.name}")

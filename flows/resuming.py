@@ -76,9 +76,8 @@ def _on_record(job: Job) -> frozenset[str]:
 
 
 def put_on_record(job: Job) -> None:
-    """Put the job on record, unless it is there; one that was given up is a job again."""
+    """Put the job on record, unless it is there."""
     commit_job_record(job.area, job.name, job.sources, job.config.told(), dict(job.weights), job.store)
-    job.store.remove([job.area.abandoned])
 
 
 @contextmanager
@@ -96,6 +95,7 @@ def begin(job: Job, standing: Standing) -> Iterator[None]:
                 lock.take_alone()
                 begin_again(job.area, job.sources, job.store)
             lock.share()
+            job.store.remove([job.area.abandoned])  # now that none gives it up any more
             for source in standing.lost:
                 mark_again(job.area, source, job.store)
         yield

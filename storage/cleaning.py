@@ -13,8 +13,8 @@ run has finished needs none, unless another run makes them again at the same tim
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from storage.committing import PARTIAL_MARK, is_abandoned
 from storage.containers import possible_paths
 from storage.finishing import variant_path
 from storage.job_record import read_job_record
-from storage.job_status import JobFolder, is_done, job_folders, job_status, recorded_sources
+from storage.job_status import JobFolder, is_done, job_folders, recorded_sources
 from storage.receipts import VARIANTS, WorkArea, receipts_apart
 from storage.redoing import being_redone
 from storage.run_lock import run_lock
@@ -49,12 +49,12 @@ class Waste:
     upload: Upload | None = None
 
 
-def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = False) -> Iterator[Waste]:
+def find_waste(out: str, store: Store, *, before: datetime, given_up: Collection[WorkArea] = ()) -> Iterator[Waste]:
     """All that can go in a destination.
 
     Args:
         before: what was written later stays.
-        unfinished: also the working objects of videos that are not done, of jobs that nothing was written for since.
+        given_up: jobs whose videos need not be done; see `jobs_held`.
     """
     folders = job_folders(out, store)
     if is_remote(out):
@@ -62,18 +62,21 @@ def find_waste(out: str, store: Store, *, before: datetime, unfinished: bool = F
         yield from _uploads(out, results, store, before)
     yield from _partial_files(out, store, before)
     for folder in folders:
-        yield from _work_of(folder, store, before, unfinished)
+        yield from _work_of(folder, store, before, folder.area in given_up)
 
 
-def jobs_to_give_up(out: str, store: Store, *, before: datetime) -> list[WorkArea]:
-    """The jobs that have videos left, at which no run is known to be, and for which nothing was written since then."""
-    found = []
-    for folder in job_folders(out, store):
-        if folder.last_active < before and job_status(folder, store).left:
-            with run_lock(folder.area) as lock:
-                if not lock.is_held():
-                    found.append(folder.area)
-    return found
+@contextmanager
+def jobs_held(out: str, store: Store, *, before: datetime) -> Iterator[list[JobFolder]]:
+    """The jobs for which nothing was written since then and at which no run is known to be.
+
+    A run of one of them that begins waits for the end of the block, so that it does not go by what is being removed.
+    """
+    with ExitStack() as locks:
+        yield [
+            folder
+            for folder in job_folders(out, store)
+            if folder.last_active < before and locks.enter_context(run_lock(folder.area)).try_alone()
+        ]
 
 
 def give_up_job(area: WorkArea, store: Store) -> None:
@@ -164,20 +167,18 @@ def _results_of(sources: Iterable[Source]) -> set[str]:
     }
 
 
-def _work_of(folder: JobFolder, store: Store, before: datetime, unfinished: bool) -> Iterator[Waste]:
+def _work_of(folder: JobFolder, store: Store, before: datetime, given_up: bool) -> Iterator[Waste]:
     area = folder.area
     urls = frozenset(file.url for file in folder.files)
     done = {area.video(source.key) for source in _sources(area, store) if is_done(source, area, urls)}
-    at_rest = folder.last_active < before
     videos: dict[str, list[str]] = {}
     sizes: dict[str, int] = {}
     for file in folder.files:
         video, name = posixpath.split(file.url)
         is_working = video.startswith(f"{area.work}/") and not name.startswith(PARTIAL_MARK)
-        if is_working and (file.modified < before if video in done else at_rest):
+        if is_working and (file.modified < before if video in done else given_up):
             videos.setdefault(video, []).append(file.url)
             sizes[video] = sizes.get(video, 0) + file.size
     for video, files in videos.items():
-        if video in done or unfinished:
-            kind: Kind = "finished video" if video in done else "unfinished video"
-            yield Waste(kind, video, sizes[video], tuple(files))
+        kind: Kind = "finished video" if video in done else "unfinished video"
+        yield Waste(kind, video, sizes[video], tuple(files))

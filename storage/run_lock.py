@@ -1,4 +1,5 @@
-"""Who is at work on a job: every run holds its record locked, as one of many, and `--force` for a moment alone.
+"""Who is at work on a job: every run holds its record locked, as one of many; `--force` for a moment alone, and
+`clean --unfinished` as long as it removes what the job has done.
 
 To forget what a job has done, beside a run that goes by it, would let that run fail videos whose segments are gone. The
 lock (`flock`) ends with its process, however that ends. It tells of the runs of this machine, and of others where they
@@ -29,26 +30,23 @@ class RunLock:
         Raises:
             UsageError: another run holds it.
         """
-        try:
-            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        if not self.try_alone():
             raise UsageError(
                 f"--force: another run of the job {self._job} is at work. Wait for its end, or leave "
                 "--force out to work beside it"
-            ) from error
+            )
+
+    def try_alone(self) -> bool:
+        """Hold the job alone, unless another run is known to be at work on it."""
+        try:
+            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def share(self) -> None:
         """Hold the job beside others; waits while one holds it alone."""
         self._lock(fcntl.LOCK_SH)
-
-    def is_held(self) -> bool:
-        """Whether another run is at work on the job, as far as that can be told."""
-        try:
-            self._lock(fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        self._lock(fcntl.LOCK_UN)
-        return False
 
     def _lock(self, how: int) -> None:
         if self._descriptor is None:

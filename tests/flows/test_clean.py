@@ -17,7 +17,7 @@ from flows.clean import age
 from flows.cli import main
 from storage import cleaning
 from storage.catalogue import Source, find_sources
-from storage.cleaning import clear_work, find_own_waste, find_waste, give_up_job, jobs_to_give_up, remove
+from storage.cleaning import clear_work, find_own_waste, find_waste, give_up_job, jobs_held, remove
 from storage.errors import UsageError
 from storage.finishing import finish_video
 from storage.job_record import commit_job_record
@@ -63,9 +63,11 @@ class Destination:
         """What is removed once so much time has passed: (kind, place below the destination)."""
         removed = set()
         before = datetime.now(UTC) + later - timedelta(days=1)
-        for waste in list(find_waste(self.out, self.store, before=before, unfinished=unfinished)):
-            remove(waste, self.store)
-            removed.add((waste.kind, waste.place.removeprefix(f"{self.out}/")))
+        with jobs_held(self.out, self.store, before=before) as held:
+            given_up = [folder.area for folder in held] if unfinished else []
+            for waste in list(find_waste(self.out, self.store, before=before, given_up=given_up)):
+                remove(waste, self.store)
+                removed.add((waste.kind, waste.place.removeprefix(f"{self.out}/")))
         return removed
 
 
@@ -142,8 +144,10 @@ def test_of_a_job_that_is_given_up_nothing_is_left_until_it_is_run_again(
         status = job_status(folder, store)
         return status.done, [video.video for video in status.left]
 
-    assert jobs_to_give_up(out, store, before=datetime.now(UTC) - LATER) == []
-    assert jobs_to_give_up(out, store, before=datetime.now(UTC) + LATER) == [area]
+    with jobs_held(out, store, before=datetime.now(UTC) - LATER) as held:
+        assert held == []
+    with jobs_held(out, store, before=datetime.now(UTC) + LATER) as held:
+        assert [folder.area for folder in held] == [area]
     assert told() == (("done.mp4",), ["half.mp4"])
     give_up_job(area, store)
     assert told() == (("done.mp4",), [])
@@ -153,9 +157,11 @@ def test_of_a_job_that_is_given_up_nothing_is_left_until_it_is_run_again(
 
 def test_a_job_that_a_run_is_at_is_not_given_up(on: Callable[[str], Destination]) -> None:
     destination = on("disk")
+    before = datetime.now(UTC) + LATER
     with run_lock(destination.area) as lock:
         lock.share()
-        assert jobs_to_give_up(destination.out, destination.store, before=datetime.now(UTC) + LATER) == []
+        with jobs_held(destination.out, destination.store, before=before) as held:
+            assert held == []
 
 
 def partial(destination: Destination, name: str, *, days: float = 3) -> Path:

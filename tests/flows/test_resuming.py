@@ -7,6 +7,8 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
 from flows.resuming import Standing, begin, put_on_record, standing_of
+from storage.cleaning import give_up_job, jobs_held
 from storage.errors import DestinationError, UsageError
 from storage.failures import Failure, commit_failure, read_failures
 from storage.run_lock import run_lock
@@ -72,7 +75,26 @@ def test_the_record_is_locked_where_only_what_may_be_written_can_be_held_alone(
         first.take_alone()
         with pytest.raises(UsageError, match="another run of the job"):
             second.take_alone()
-        assert second.is_held()
+        assert not second.try_alone()
+
+
+def test_a_run_that_begins_while_its_job_is_given_up_waits_and_makes_it_a_job_again(tmp_path: Path) -> None:
+    job = opened(tmp_path)
+    put_on_record(job)
+    standing, begun = standing_of(job, Outcome()), threading.Event()
+
+    def run() -> None:
+        with begin(job, standing):
+            begun.set()
+
+    beginning = threading.Thread(target=run)
+    with jobs_held(str(tmp_path / "out"), job.store, before=datetime.now(UTC) + timedelta(days=1)) as held:
+        assert [folder.area for folder in held] == [job.area]
+        beginning.start()
+        assert not begun.wait(0.2)
+        give_up_job(job.area, job.store)
+    beginning.join()
+    assert not job.store.exists(job.area.abandoned)
 
 
 def test_force_is_refused_while_another_run_is_at_work(tmp_path: Path) -> None:

@@ -179,8 +179,8 @@ def test_a_job_that_was_given_up_before_anything_was_done_is_not_told(
     put_on_record(job)
     give_up_job(job.area, job.store)
     assert "there is no job" in refused(capsys, monkeypatch, "status", job.out)
-    put_on_record(job)
-    (folder,) = job_folders(job.out, job.store)
+    with begin(job, standing_of(job, Outcome())):
+        (folder,) = job_folders(job.out, job.store)
     assert "0 done, 0 failed, 1 left" in lines_of(job_status(folder, job.store), datetime.now(UTC))[0]
 
 
