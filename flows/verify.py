@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -26,6 +25,7 @@ from storage.reader import read_frames
 from storage.shards import PtsRange, Shard
 from storage.storage_errors import storage_errors_as
 from storage.store import Store
+from storage.tick_list import TickList
 from storage.verification import compare
 
 _PRINTED_COLUMNS = 160
@@ -151,7 +151,7 @@ def _expected_frames(source: Source, side: Side, store: Store) -> tuple[FrameInd
         return plain, []
     shard = Shard(source, side.probe, PtsRange(None, None))
     frames = read_frames(shard, store, threads=os.cpu_count() or 1)
-    pts = np.fromiter((frame.pts for frame in frames if frame.pts is not None), dtype=np.int64)
+    pts = TickList(frame.pts for frame in frames if frame.pts is not None)
     why = (
         f"the source has damaged packets or frames ({plain.not_decoded})"
         if plain.not_decoded

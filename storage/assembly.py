@@ -7,7 +7,6 @@ file is then read back, decoded from start to end and compared with that index (
 from __future__ import annotations
 
 import os
-from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -33,6 +32,7 @@ from storage.result_streams import add_streams, muxer_options, tagged_template
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.temporary import temporary_folder
+from storage.tick_list import TickList
 from storage.verification import compare
 from storage.words import counted
 
@@ -102,8 +102,8 @@ def assemble_video(
     others = [stream for stream in indexer.index.others if stream.index not in left_out_indices]
     return AssemblyReport(
         frames=len(timing.shown),
-        first_pts=int(timing.shown[0]),
-        last_pts=int(timing.shown[-1]),
+        first_pts=timing.shown[0],
+        last_pts=timing.shown[-1],
         frames_not_decoded=_not_decoded(indexer.index.picture, timing.shown, probe),
         streams_copied=len(others),
         packets_copied=sum(len(stream.packets) for stream in others),
@@ -118,8 +118,8 @@ def assemble_video(
 class _JoinedTiming:
     """Timing of all the joined frames, in ticks of the source's time base."""
 
-    shown: np.ndarray
-    """(N,) int64: every pts, in the order of showing."""
+    shown: TickList
+    """Every pts, in the order of showing."""
     depth: int
     """Packets that are decoded before the first frame is shown: the deepest reordering of any segment."""
     lead: np.ndarray
@@ -127,29 +127,28 @@ class _JoinedTiming:
 
     def dts(self, position: int) -> int:
         """Of a packet, by its place in coding order: strictly rising, never after its pts, without a step at joints."""
-        return int(self.lead[position] if position < self.depth else self.shown[position - self.depth])
+        return int(self.lead[position]) if position < self.depth else self.shown[position - self.depth]
 
 
 def _joined_timing(segments: Sequence[Path], probe: VideoProbe) -> _JoinedTiming:
-    """The segments' timing, read one after another: only the pts of each frame is kept, 8 bytes.
+    """The segments' timing, read one after another: only the pts of each frame is kept.
 
     Raises:
         MediaError: two segments overlap in time.
     """
-    shown: array[int] = array("q")
+    shown = TickList()
     depth = 0
     for path in segments:
         coded = [at for at, _ in segment_timing(path, probe.time_base)]
         here = sorted(coded)
         depth = max(depth, reordering_depth(coded))
         for pts in here:
-            if shown and pts <= shown[-1]:
+            if len(shown) and pts <= shown[-1]:
                 raise MediaError(
                     f"two segments hold a frame with pts {pts}: their ranges overlap. Remove them and run again"
                 )
             shown.append(pts)
-    everything = np.frombuffer(shown, dtype=np.int64)
-    return _JoinedTiming(everything, depth, leading_times(int(everything[0]), depth, probe.frame_ticks))
+    return _JoinedTiming(shown, depth, leading_times(shown[0], depth, probe.frame_ticks))
 
 
 class _JoinedPackets:
@@ -287,15 +286,9 @@ def _verify(
     return checks
 
 
-def _not_decoded(picture: StreamIndex, shown: np.ndarray, probe: VideoProbe) -> int:
+def _not_decoded(picture: StreamIndex, shown: TickList, probe: VideoProbe) -> int:
     """How many of the source's video packets gave no frame; by number where frames were placed by other than stamps."""
     if not probe.timeline.regular:
         return max(0, len(picture.packets) - len(shown))
     stamps = (rows["pts"][rows["pts"] != NO_TIME] for rows in picture.packets.chunks())
-    return sum(len(pts) - int(_among(pts, shown).sum()) for pts in stamps)
-
-
-def _among(pts: np.ndarray, rising: np.ndarray) -> np.ndarray:
-    """Which of some pts are among rising ones, of which there is at least one, (N,) bool."""
-    at = np.searchsorted(rising, pts)
-    return rising[np.minimum(at, len(rising) - 1)] == pts
+    return sum(len(pts) - int(shown.contain(pts).sum()) for pts in stamps)

@@ -66,10 +66,6 @@ def plain(subject: str, what: str, before: Any, after: Any, otherwise: State) ->
     return Check(subject, what, otherwise, f"{after} instead of {before}")
 
 
-_AT_ONCE = 1 << 16
-"""Times that are compared at once."""
-
-
 def off_the_tick(pts: np.ndarray, of: Fraction, found: np.ndarray, found_of: Fraction) -> np.ndarray:
     """Where `found`, counted in `found_of`, is not the tick nearest to `pts`, counted in `of`.
 
@@ -79,14 +75,6 @@ def off_the_tick(pts: np.ndarray, of: Fraction, found: np.ndarray, found_of: Fra
         (N,) bool.
     """
     ratio = of / found_of
-    wrong = np.empty(len(pts), dtype=bool)
-    for first in range(0, len(pts), _AT_ONCE):  # hours of video: what is in between takes many times their memory
-        piece = slice(first, first + _AT_ONCE)
-        wrong[piece] = _off_the_tick(pts[piece], found[piece], ratio)
-    return wrong
-
-
-def _off_the_tick(pts: np.ndarray, found: np.ndarray, ratio: Fraction) -> np.ndarray:
     known = (pts != NO_TIME) & (found != NO_TIME)
     largest = max(int(np.abs(values[known]).max(initial=0)) for values in (pts, found))
     wide = largest * max(ratio.numerator, ratio.denominator) >= 1 << 61

@@ -1,20 +1,18 @@
 """The index of a media file: what its header says, and of every packet its times and a hash.
 
 An index stands for the file in a comparison. Its size on disk is 32 bytes a packet, in temporary files; in memory it is
-bounded, whatever the length of the video. Only the pts of the decoded frames are held, 8 bytes a frame.
+bounded, whatever the length of the video. Only the pts of the decoded frames are held, as `TickList` holds them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import IO
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.packet import Packet, PktSideDataT
 from av.stream import AttachmentStream, Stream
@@ -30,6 +28,7 @@ from storage.packet_log import PacketLog
 from storage.payload import payload_reader
 from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
 from storage.programs import Program, programs
+from storage.tick_list import TickList
 from storage.timeline import Timeline
 
 _SIDE_DATA_THAT_IS_CONTENT: tuple[PktSideDataT, ...] = (
@@ -89,8 +88,8 @@ class Attachment:
 class FrameIndex:
     """The frames that come out of a decoder."""
 
-    pts: np.ndarray
-    """(N,) int64 in ticks of `time_base`, in the order of showing."""
+    pts: TickList
+    """In ticks of `time_base`, in the order of showing."""
     time_base: Fraction
     not_decoded: int = 0
     """Packets that the decoder refused, and frames that it marked as damaged."""
@@ -100,7 +99,7 @@ class FrameIndex:
     @property
     def rises(self) -> bool:
         """Whether every frame has a place in time after the one before."""
-        return not self.without_pts and bool(np.all(self.pts[1:] > self.pts[:-1]))
+        return not self.without_pts and self.pts.rises
 
 
 @dataclass
@@ -246,7 +245,7 @@ class _Decoding:
 
     def __init__(self, stream: VideoStream) -> None:
         self._stream = stream
-        self._pts: array[int] = array("q")
+        self._pts = TickList()
         self._not_decoded = self._without_pts = 0
 
     def feed(self, packet: Packet | None) -> None:
@@ -269,12 +268,7 @@ class _Decoding:
 
     def frames(self) -> FrameIndex:
         assert self._stream.time_base is not None
-        return FrameIndex(
-            np.frombuffer(self._pts, dtype=np.int64) if self._pts else np.empty(0, np.int64),
-            self._stream.time_base,
-            self._not_decoded,
-            self._without_pts,
-        )
+        return FrameIndex(self._pts, self._stream.time_base, self._not_decoded, self._without_pts)
 
 
 def packet_digest(packet: Packet, payload: bytes) -> int:

@@ -38,15 +38,24 @@ def compare_frames(expected: FrameIndex, result: MediaIndex) -> Iterator[Check]:
 
 def _compare_frame_times(expected: FrameIndex, found: FrameIndex) -> Check:
     """The lists of pts; a difference is told by what it looks like at its first place."""
-    shared = min(len(expected.pts), len(found.pts))
-    wrong = off_the_tick(expected.pts[:shared], expected.time_base, found.pts[:shared], found.time_base)
-    exact = expected.time_base == found.time_base
-    if not wrong.any() and len(expected.pts) == len(found.pts):
-        if exact:
-            return Check("picture", "timestamps", "equal", f"every pts to the tick of {expected.time_base} s")
-        return converted("picture", "timestamps", expected.time_base, found.time_base)
-    at = int(wrong.argmax()) if wrong.any() else shared
-    return Check("picture", "timestamps", "fault", _first_wrong_frame(expected, found, at))
+    at = _first_difference(expected, found)
+    if at is not None:
+        return Check("picture", "timestamps", "fault", _first_wrong_frame(expected, found, at))
+    if expected.time_base == found.time_base:
+        return Check("picture", "timestamps", "equal", f"every pts to the tick of {expected.time_base} s")
+    return converted("picture", "timestamps", expected.time_base, found.time_base)
+
+
+def _first_difference(expected: FrameIndex, found: FrameIndex) -> int | None:
+    """Number of the first frame that is not where it should be, or is on one side only."""
+    first = 0
+    for pair in zip(expected.pts.chunks(), found.pts.chunks(), strict=False):
+        left, right = (chunk[: min(map(len, pair))] for chunk in pair)
+        wrong = off_the_tick(left, expected.time_base, right, found.time_base)
+        if wrong.any():
+            return first + int(wrong.argmax())
+        first += len(left)
+    return None if len(expected.pts) == len(found.pts) else first
 
 
 def _first_wrong_frame(expected: FrameIndex, found: FrameIndex, at: int) -> str:
@@ -56,15 +65,15 @@ def _first_wrong_frame(expected: FrameIndex, found: FrameIndex, at: int) -> str:
     def at_second(pts: Fraction | int, time_base: Fraction) -> str:
         return f"{float(pts * time_base):.6f} s"
 
-    wanted = on_clock(int(expected.pts[at])) if at < len(expected.pts) else None
-    got = int(found.pts[at]) if at < len(found.pts) else None
+    wanted = on_clock(expected.pts[at]) if at < len(expected.pts) else None
+    got = found.pts[at] if at < len(found.pts) else None
     if got is None:
-        goes_on = at_second(int(expected.pts[at]), expected.time_base)
+        goes_on = at_second(expected.pts[at], expected.time_base)
         return f"the result ends after {counted(at, 'frame')}; the source goes on at {goes_on}"
     if wanted is None:
         goes_on = at_second(got, found.time_base)
         return f"the source ends after {counted(at, 'frame')}; the result goes on at {goes_on}"
-    following = on_clock(int(expected.pts[at + 1])) if at + 1 < len(expected.pts) else None
+    following = on_clock(expected.pts[at + 1]) if at + 1 < len(expected.pts) else None
     if following is not None and len(found.pts) < len(expected.pts) and abs(got - following) <= Fraction(1, 2):
         return f"frame {at}, at {at_second(wanted, found.time_base)} (pts {expected.pts[at]} of the source), is missing"
     if len(found.pts) > len(expected.pts) and got < wanted:

@@ -174,8 +174,8 @@ def _compare_offset(before: StreamIndex, after: StreamIndex, expected: FrameInde
     starts = before.packets.first_pts, after.packets.first_pts
     if starts[0] is None or starts[1] is None or not len(expected.pts) or not len(found.pts):
         return None
-    wanted = starts[0] * before.time_base - int(expected.pts[0]) * expected.time_base
-    offset = starts[1] * after.time_base - int(found.pts[0]) * found.time_base
+    wanted = starts[0] * before.time_base - expected.pts[0] * expected.time_base
+    offset = starts[1] * after.time_base - found.pts[0] * found.time_base
     clocks = ((before.time_base, after.time_base), (expected.time_base, found.time_base))
     rounding = sum((new / 2 for old, new in clocks if (old / new).denominator != 1), Fraction(0))
     same = abs(offset - wanted) <= rounding

@@ -126,7 +126,7 @@ def _span(
         and stream.packets.end_pts is not None
     ]
     if len(frames.pts):
-        first, last = (int(pts) * frames.time_base for pts in (frames.pts.min(), frames.pts.max()))
+        first, last = (pts * frames.time_base for pts in frames.pts.bounds())
         spans.append((first, last + frame))
     if not spans:
         return None
