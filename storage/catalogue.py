@@ -160,6 +160,8 @@ def _expand(argument: str, search: _Search) -> list[Source]:
         return _expand_list(path, search) if is_list(path) else [_named(path, search.store)]
     if glob.has_magic(path):
         return _expand_glob(path, search)
+    if os.path.exists(path):
+        raise SourceError(_no_file(path))
     raise SourceError(f"no such source: {argument}. Give a file, folder, glob, s3:// prefix or list file")
 
 
@@ -196,14 +198,21 @@ def _is_hidden(base: str, url: str) -> bool:
 
 
 def _found_below(base: str, url: str, store: Store) -> Source:
-    """A source of its own path below `base`; one whose path is none, as a key in S3 may be, is refused by itself."""
+    """A source of its own path below `base`; one whose path is none, as a key in S3 may be, or
+    that is no file, is refused by itself."""
     path = url.removeprefix(join(base, ""))
     parts = path.split("/")
     if not {"", ".", ".."} & set(parts):
+        if not is_remote(url) and os.path.exists(url) and not os.path.isfile(url):
+            return Source(url, path, UNREADABLE, _no_file(url))
         return Source(url, path, _identity(url, store))
     safe = "/".join(part.replace(".", "%2E") if part in (".", "..") else part or "%" for part in parts)
     reason = f"{url}: '{path}' is no place below a destination. Copy it to another name"
     return Source(url, safe, UNREADABLE, reason)
+
+
+def _no_file(path: str) -> str:
+    return f"{path}: is a pipe, a socket or a device. A source is read several times: copy it to a file"
 
 
 def _inside(base: str, sources: Iterable[Source], search: _Search) -> list[Source]:

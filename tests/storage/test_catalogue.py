@@ -170,6 +170,15 @@ def test_a_broken_link_named_itself_is_refused(folder: Path) -> None:
         found(folder / "b.mp4")
 
 
+def test_a_pipe_is_refused_as_what_it_is(folder: Path) -> None:
+    os.mkfifo(folder / "b.mp4")
+    sources = {source.relative_path: source for source in find_sources([str(folder)], Store())}
+    assert "b.mp4: is a pipe" in sources["b.mp4"].refusal
+    assert not sources["a.mp4"].refusal
+    with pytest.raises(SourceError, match=r"b\.mp4: is a pipe"):
+        found(folder / "b.mp4")
+
+
 @pytest.mark.parametrize("name", ["a::b.mp4", "s3::x.mp4", "~.mp4", "file:x.mp4", "100%.mp4"])
 def test_odd_names_are_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / name).write_text("x")
