@@ -27,7 +27,11 @@ _DEEPEST_REORDER = 16
 
 _COUNTING_FROM_SEEKS = frozenset(("mpeg", "avi"))
 """Demuxers that count times from where a seek sent them: of MPEG-PS, where a PES packet of several frames has one time;
-of AVI, where behind damage its index and its packets tell different numbers."""
+of AVI, where behind damage its index and its packets tell different numbers. So do those of raw streams, all of which
+say that they have no timestamps: where a raw MPEG-2 stream has lost its first keyframe, by half a frame otherwise."""
+
+_NO_TIMESTAMPS = 0x80
+"""FFmpeg's flag of such a demuxer, AVFMT_NOTIMESTAMPS; PyAV has it as an enum that its stubs give no number."""
 
 _LONGEST_DURATION_SECONDS = 60
 """Of a video packet. FFmpeg mostly guesses it by a rate, which damage may have made one of years."""
@@ -70,7 +74,9 @@ class StampedWalk:
         self._bases = bases
         self._longest_duration = max(frame_ticks, _LONGEST_DURATION_SECONDS / bases[stream.index])
         self._fields = FieldPairs(stream)
-        self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS
+        self._counts_from_seeks = container.format.name in _COUNTING_FROM_SEEKS or bool(
+            container.format.flags & _NO_TIMESTAMPS
+        )
         self._finder = EpochFinder(container.format.name, stream.index, bases)
         self._timed = {each.index for each in (*container.streams.audio, stream)}
         self._epochs = [_EpochAccount(0, OccupiedTime(bases[stream.index]))]

@@ -225,6 +225,17 @@ def test_behind_damage_in_avi_the_index_does_not_tell_other_times_than_the_packe
     assert _read(*shards_of(path, Fraction(1, 2))) == everything
 
 
+def test_a_raw_stream_has_the_times_that_reading_on_gives_not_those_that_a_seek_does(tmp_path: Path) -> None:
+    without_first_keyframe = make_video(tmp_path / "a.m2v", Clip(frames=70, codec="mpeg2video", b_frames=2))
+    without_first_keyframe.write_bytes(without_first_keyframe.read_bytes()[200:])
+    whole_h263 = make_video(tmp_path / "a.h263", Clip(frames=50, size=(128, 96), codec="h263"))
+    for path in (without_first_keyframe, whole_h263):
+        everything = [frame.pts for frame in read_frames(whole(path), Store())]
+        in_shards = [frame.pts for shard in shards_of(path, Fraction(1, 2)) for frame in read_frames(shard, Store())]
+        assert len(everything) >= 50
+        assert in_shards == everything
+
+
 @pytest.mark.parametrize("codec", ["mpeg1video", "mpeg2video"])
 def test_a_program_stream_is_read_from_its_middle_without_a_walk_there(
     codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
