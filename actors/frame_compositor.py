@@ -74,7 +74,7 @@ class FrameCompositor:
             return standing_receipt(self._area, shard, self._store) or self.composite(work)
         except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
             full = isinstance(error, NoRoomError)
-            return Receipt(shard.source.key, shard.range, error=explain(error), no_room=full)
+            return Receipt(shard.source.key, shard.range, error=explain(error, shard.source.url), no_room=full)
 
     def composite(self, work: ShardWork) -> Receipt:
         """Encode the shard's segment with its faces restored, and commit it.
@@ -133,7 +133,8 @@ class FrameCompositor:
             if (summary.frames, summary.digest) != (work.frames, work.digest):
                 raise MediaError(
                     f"{shard.source.url}: {work.frames} frames were searched in {shard.range}, {summary.frames} could "
-                    "be read again. The file changed while the job ran: run the same command again"
+                    "be read again, or other ones. The file is the same: it is damaged, and not read alike from "
+                    "two places. Run the same command with --shard-seconds longer than the video, and report this file"
                 )
             for variant, path in paths.items():
                 url = self._area.segment(shard, variant, summaries[variant].sha256)

@@ -32,4 +32,4 @@ def finish_remotely(order: FinishingOrder, store: Store) -> tuple[Failure | None
         with ends_process_after(finishing_seconds(order)):
             return None, finish_video(order, store)
     except Exception as error:  # a video's failure is its own: it becomes a row with its reason
-        return Failure(reason=explain(error), no_room=isinstance(error, NoRoomError)), []
+        return Failure(reason=explain(error, order.shard.source.url), no_room=isinstance(error, NoRoomError)), []

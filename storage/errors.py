@@ -51,9 +51,16 @@ def causes(error: BaseException) -> Iterator[BaseException]:
         cause = cause.__cause__
 
 
-def explain(error: BaseException) -> str:
-    """One line for a person: facemill's own text as it is, any other error with its type in front."""
+def explain(error: BaseException, where: str = "") -> str:
+    """One line for a person: facemill's own text as it is, any other error with its type in front.
+
+    Args:
+        where: the file that it is about. Given, the line also says of such another error where it was and what to do.
+    """
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return f"memory ran out ({text}). Run the same command again with smaller pools, or on a larger machine"
-    return text if isinstance(error, FacemillError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, FacemillError):
+        return text
+    told = f"{type(error).__name__}: {text}"
+    return f"{where}: {told}. Run the same command again, and report it if it says so again" if where else told

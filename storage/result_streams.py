@@ -103,7 +103,8 @@ def add_streams(
             continue  # the muxer makes it from the picture's tag; copied, it would lack the rate of the picture
         is_video = stream.index == probe.stream_index
         origin = template if is_video else stream
-        added = out.add_stream_from_template(origin)
+        # Of a stream that is copied no encoder is asked for: AV1 has a decoder by a name that no encoder has.
+        added = out.add_stream_from_template(origin, opaque=not is_video)
         if choice.muxer in ("mp4", "mov"):
             _keep_code(added, origin)
         added.metadata.update(_stream_tags(stream, container))

@@ -357,6 +357,15 @@ def test_a_copied_picture_keeps_the_code_of_its_codec(tmp_path: Path) -> None:
     assert codes_of(join_again(source).path) == codes_of(source) == ["avc1", "apcs", "hvc1"]
 
 
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_a_copied_picture_may_be_of_a_codec_that_nothing_here_encodes_by_its_name(suffix: str, tmp_path: Path) -> None:
+    av1 = ffmpeg.input(str(make_video(tmp_path / f"plain.{suffix}", Clip(frames=15, codec="libsvtav1"))))
+    write(tmp_path / f"a.{suffix}", [av1["v"]] * 2, c="copy")
+    joined = join_again(tmp_path / f"a.{suffix}")
+    (copied,) = joined.result.others
+    assert (copied.codec, copied.packets) == ("libdav1d", joined.source.others[0].packets)
+
+
 def test_a_subtitle_that_steps_back_in_time_goes_with_the_one_before(tmp_path: Path) -> None:
     source = tmp_path / "a.mkv"
     unsorted_subtitles(source)
