@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from pydantic import ConfigDict
 
 from storage.coded_pictures import repeats_a_frame
+from storage.decoder_threads import decode_alike
 from storage.demuxing import demuxed
 from storage.descriptions import StreamKind, late_streams
 from storage.errors import SourceError
@@ -262,7 +263,9 @@ def _opened(media: str | IO[bytes], url: str) -> Iterator[tuple[InputContainer, 
     if not isinstance(media, str):
         media.seek(0)
     with open_container(media, name=url) as container:
-        yield container, main_video_stream(container, name=url)
+        stream = main_video_stream(container, name=url)
+        decode_alike(stream)
+        yield container, stream
 
 
 def _first_frame(container: InputContainer, stream: VideoStream, url: str) -> VideoFrame:

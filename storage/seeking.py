@@ -17,6 +17,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from storage.decoder_threads import decode_alike
 from storage.demuxing import demuxed
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
@@ -27,9 +28,6 @@ from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.timeline import Anchor
 
 _FIRST_SEEK_STEP_SECONDS = 1
-
-_THREADED_BY_FRAME = frozenset(("libdav1d", "vp9"))
-"""Decoders whose threads decode several frames at once whatever they are asked for."""
 
 
 class OpenedSource:
@@ -69,10 +67,7 @@ def _probed_stream(container: InputContainer, shard: Shard, threads: int) -> Vid
             "The file changed while the job ran: run the same command again"
         )
     crop_exactly(stream)
-    # Threads that share the slices of one frame. With a thread a frame, an error in one packet would surface packets
-    # later, and take whole frames of others with it: how many would depend on the number of threads.
-    stream.thread_type = "SLICE"
-    stream.codec_context.thread_count = 1 if stream.codec_context.name in _THREADED_BY_FRAME else threads
+    decode_alike(stream, threads)
     return stream
 
 

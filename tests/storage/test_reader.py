@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from dataclasses import replace
 from fractions import Fraction
@@ -155,6 +156,21 @@ def test_a_corrupt_packet_is_counted_and_costs_no_other_frame(shard_seconds: Fra
     expected = [at for at, _ in decoded_by_pyav(good)]
     assert pts == expected[:12] + expected[13:]
     assert losses.corrupt_packets >= 1
+
+
+def test_what_vp8_makes_of_damage_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    path = make_video(tmp_path / "a.webm", Clip(frames=60, codec="libvpx"))
+    with av.open(str(path)) as container:
+        packets = [(packet.pos or 0, bytes(packet)) for packet in container.demux(video=0) if packet.size]
+    content, chance = bytearray(path.read_bytes()), random.Random(0)
+    for position, packet in packets[::3]:
+        content[content.index(packet, position) + chance.randrange(6, 9)] = chance.randrange(256)
+    path.write_bytes(content)
+    on_one, on_two = (list(read_frames(whole(path), Store(), threads=threads)) for threads in (1, 2))
+    assert [(frame.pts, planes_digest(frame)) for frame in on_two] == [
+        (frame.pts, planes_digest(frame)) for frame in on_one
+    ]
+    assert (on_one[0].pts, len(on_one)) == (whole(path).probe.first_pts, 60)
 
 
 def test_losses_of_a_seek_that_came_too_late_are_not_counted(tmp_path: Path) -> None:
