@@ -49,6 +49,8 @@ class AssemblyReport:
     last_pts: int | None
     frames_not_decoded: int
     """Video packets of the source that gave no frame of the result."""
+    frames_unpacked: int
+    """Frames of the result that no video packet of the source is stamped with, when it is read in one go."""
     streams_copied: int
     packets_copied: int
     streams_left_out: list[str] = field(default_factory=list)
@@ -98,13 +100,15 @@ def assemble_video(
             indexer = MediaIndexer(container, name, video=probe.stream_index, bare=bare)
             messages = _copy(out, container, video, copied, joined, indexer, probe, choice)
     checks = _verify(target, Side(indexer.index, probe), joined, choice, bare=bare, same_shape=same_shape)
+    not_decoded, unpacked = _unmatched(indexer.index.picture, timing.shown, probe)
     left_out_indices = {other.index for other in choice.left_out}
     others = [stream for stream in indexer.index.others if stream.index not in left_out_indices]
     return AssemblyReport(
         frames=len(timing.shown),
         first_pts=timing.shown[0],
         last_pts=timing.shown[-1],
-        frames_not_decoded=_not_decoded(indexer.index.picture, timing.shown, probe),
+        frames_not_decoded=not_decoded,
+        frames_unpacked=unpacked,
         streams_copied=len(others),
         packets_copied=sum(len(stream.packets) for stream in others),
         streams_left_out=left_out,
@@ -286,9 +290,15 @@ def _verify(
     return checks
 
 
-def _not_decoded(picture: StreamIndex, shown: TickList, probe: VideoProbe) -> int:
-    """How many of the source's video packets gave no frame; by number where frames were placed by other than stamps."""
+def _unmatched(picture: StreamIndex, shown: TickList, probe: VideoProbe) -> tuple[int, int]:
+    """How many of the source's video packets gave no frame, and how many frames have no packet.
+
+    Where frames were placed by other than stamps, it follows from the numbers, and only the first is known.
+    """
     if not probe.timeline.regular:
-        return max(0, len(picture.packets) - len(shown))
-    stamps = (rows["pts"][rows["pts"] != NO_TIME] for rows in picture.packets.chunks())
-    return sum(len(pts) - int(shown.contain(pts).sum()) for pts in stamps)
+        return max(0, len(picture.packets) - len(shown)), 0
+    matched = unmatched = 0
+    for rows in picture.packets.chunks():
+        found = shown.contain(rows["pts"][rows["pts"] != NO_TIME])
+        matched, unmatched = matched + int(found.sum()), unmatched + int((~found).sum())
+    return unmatched, max(0, len(shown) - matched)

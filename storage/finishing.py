@@ -178,7 +178,7 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[As
         probe = _told_probe(order, variant)
         report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
         _require_all_frames(order.receipts, report)
-        _require_none_lost_between_shards(order, report, store)
+        _require_as_in_one_go(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
         return report, *_commit_result(target, result, store, replaced=before is not None)
 
@@ -209,12 +209,19 @@ def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> 
         )
 
 
-def _require_none_lost_between_shards(order: FinishingOrder, report: AssemblyReport, store: Store) -> None:
-    """Raise MediaError when the source, read in one go, has another number of frames than its shards together.
+def _require_as_in_one_go(order: FinishingOrder, report: AssemblyReport, store: Store) -> None:
+    """Raise MediaError when the source, read in one go, has other frames than its shards together.
 
-    It is read again only when packets gave no frame and no shard tells of damage: so begins many a recording, before
-    its first keyframe, and nothing but reading it whole tells that from a frame that no shard gave.
+    Behind damage a demuxer may leap over what a seek lands in: then shards give frames that one reading never does. For
+    what no shard gave, it is read again only when packets gave no frame and no shard tells of damage: so begins many a
+    recording, before its first keyframe, and nothing but reading it whole tells that from a lost frame.
     """
+    if report.frames_unpacked:
+        raise MediaError(
+            f"{order.shard.source.url}: it is damaged: of the {report.frames} frames that its shards gave, "
+            f"{report.frames_unpacked} are not there when it is read in one go. "
+            "Run the same command with --shard-seconds longer than the video"
+        )
     told = any(receipt.corrupt_packets or receipt.concealed_frames or receipt.messages for receipt in order.receipts)
     if not report.frames_not_decoded or told or report.messages:
         return
