@@ -47,7 +47,7 @@ class RoutingBounds(BaseModel):
     """From this width on, sharpness decides between the experts."""
     w_resize: float = Field(150.0, gt=0, le=10000)
     """Faces this wide or wider are plainly resized."""
-    q_low: float = Field(61.0, ge=0)
+    q_low: float = Field(57.0, ge=0)
     """Medium faces at least this sharp go to Expert-F, the others to Expert-T."""
     hysteresis: float = Field(0.06, ge=0, lt=0.5)
     """A track changes tier or expert only when it is past a bound by this share of it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-DEFAULT_FIDELITY = 0.2
+DEFAULT_FIDELITY = 0.1
 """Share of the faithful set unless told otherwise."""
 
 

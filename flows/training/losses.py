@@ -121,7 +121,7 @@ class TunedWeights:
 
 
 FAITHFUL = TunedWeights(pixels=0.3, alex=0.05, vgg=0.0, identity=0.5)
-NATURAL = TunedWeights(pixels=0.06, alex=3.0, vgg=0.15, identity=4.5, trust=3.0)
+NATURAL = TunedWeights(pixels=0.1, alex=4.0, vgg=0.2, identity=6.0, trust=4.0)
 
 
 @dataclass(frozen=True)
