@@ -1,10 +1,13 @@
 """Bad input on the command line: one line that says what, where and what to do, exit code 2, nothing started."""
 
+import sys
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
+from flows import entry
 from flows.cli import main
 from flows.config import load_config
 from flows.job import open_job
@@ -156,3 +159,21 @@ def test_help_is_for_a_person(
     assert "--data" in printed
     assert "Raises" not in printed
     assert "``" not in printed
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mock of the moment: nobody can press Ctrl-C that exactly."""
+
+    class Interrupting(MetaPathFinder):
+        def find_spec(self, fullname: str, path: object = None, target: object = None) -> None:
+            if fullname == "flows.cli":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "flows.cli")
+    monkeypatch.setattr(sys, "meta_path", [Interrupting(), *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        entry.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "facemill: interrupted before anything was begun\n"
