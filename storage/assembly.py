@@ -47,6 +47,8 @@ class AssemblyReport:
     frames: int
     first_pts: int | None
     last_pts: int | None
+    shown: TickList = field(repr=False)
+    """Every pts of the result, in ticks of the source."""
     frames_not_decoded: int
     """Video packets of the source that gave no frame of the result."""
     frames_unpacked: int
@@ -107,6 +109,7 @@ def assemble_video(
         frames=len(timing.shown),
         first_pts=timing.shown[0],
         last_pts=timing.shown[-1],
+        shown=timing.shown,
         frames_not_decoded=not_decoded,
         frames_unpacked=unpacked,
         streams_copied=len(others),

@@ -38,6 +38,7 @@ from storage.receipts import Receipt, Variant, WorkArea, agreed_receipts, forget
 from storage.segments import file_sha256
 from storage.shards import Shard
 from storage.store import Store, join
+from storage.tick_list import TickList
 from storage.words import counted
 
 
@@ -212,25 +213,21 @@ def _require_all_frames(receipts: Sequence[Receipt], report: AssemblyReport) -> 
 def _require_as_in_one_go(order: FinishingOrder, report: AssemblyReport, store: Store) -> None:
     """Raise MediaError when the source, read in one go, has other frames than its shards together.
 
-    Behind damage a demuxer may leap over what a seek lands in: then shards give frames that one reading never does. For
-    what no shard gave, it is read again only when packets gave no frame and no shard tells of damage: so begins many a
-    recording, before its first keyframe, and nothing but reading it whole tells that from a lost frame.
+    It is read again only when packets gave no frame and no shard tells of damage: so begins many a recording, before
+    its first keyframe, and nothing but reading it whole tells that from a frame that no shard gave. And when frames
+    have no packet: behind damage a demuxer may leap over what a seek lands in.
     """
-    if report.frames_unpacked:
-        raise MediaError(
-            f"{order.shard.source.url}: it is damaged: of the {report.frames} frames that its shards gave, "
-            f"{report.frames_unpacked} are not there when it is read in one go. "
-            "Run the same command with --shard-seconds longer than the video"
-        )
     told = any(receipt.corrupt_packets or receipt.concealed_frames or receipt.messages for receipt in order.receipts)
-    if not report.frames_not_decoded or told or report.messages:
+    is_lossy = report.frames_not_decoded and not told and not report.messages
+    if not is_lossy and not report.frames_unpacked:
         return
-    frames = sum(1 for _ in read_frames(order.shard.part(None, None), store))
-    if frames != report.frames:
+    frames = read_frames(order.shard.part(None, None), store)
+    in_one_go = TickList(frame.pts for frame in frames if frame.pts is not None)
+    if in_one_go != report.shown:
         raise MediaError(
-            f"{order.shard.source.url}: its shards together gave {report.frames} frames, "
-            f"read in one go it has {frames}. Run the same command with --shard-seconds longer than the video, "
-            "and report this file"
+            f"{order.shard.source.url}: its shards together gave {report.frames} frames, read in one go it has "
+            f"{len(in_one_go)}, or others. It is damaged: run the same command with --shard-seconds longer than "
+            "the video"
         )
 
 

@@ -58,6 +58,14 @@ class TickList:
         if self._waiting:
             yield np.array(self._waiting, np.int64)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, TickList):
+            return NotImplemented
+        pairs = zip(self.chunks(), other.chunks(), strict=False)
+        return len(self) == len(other) and all(np.array_equal(left, right) for left, right in pairs)
+
+    __hash__ = None  # type: ignore[assignment]  # it grows
+
     @property
     def rises(self) -> bool:
         """Whether each is above the one before."""

@@ -26,6 +26,13 @@ def test_what_was_put_in_comes_out(ticks: np.ndarray) -> None:
         kept[len(ticks)]
 
 
+def test_lists_are_equal_when_all_of_their_times_are() -> None:
+    same, shorter = TickList(EVEN.tolist()), TickList(EVEN[:-1].tolist())
+    later = TickList([*EVEN[:-1].tolist(), int(EVEN[-1]) + 1])
+    assert same == TickList(EVEN.tolist())
+    assert same not in (shorter, later)
+
+
 @pytest.mark.parametrize(
     ("ticks", "rises"),
     [(EVEN, True), (UNEVEN, True), (FALLING, False), (np.r_[EVEN[:4096], EVEN[4095:]], False), (EVEN[:0], True)],
