@@ -133,8 +133,8 @@ class FrameCompositor:
             if (summary.frames, summary.digest) != (work.frames, work.digest):
                 raise MediaError(
                     f"{shard.source.url}: {work.frames} frames were searched in {shard.range}, {summary.frames} could "
-                    "be read again, or other ones. The file is the same: it is damaged, and not read alike from "
-                    "two places. Run the same command with --shard-seconds longer than the video, and report this file"
+                    "be read again, or other ones. The file is the same: it is damaged, and not read alike from two "
+                    "places. Run the same command with --shard-seconds longer than the video (up to 600), or remux it"
                 )
             for variant, path in paths.items():
                 url = self._area.segment(shard, variant, summaries[variant].sha256)

@@ -54,7 +54,7 @@ def find_waste(out: str, store: Store, *, before: datetime, given_up: Collection
 
     Args:
         before: what was written later stays.
-        given_up: jobs whose videos need not be done; see `jobs_held`.
+        given_up: jobs whose videos need not be done; see `jobs_held`. What was written for them later stays, too.
     """
     folders = job_folders(out, store)
     if is_remote(out):
@@ -71,12 +71,20 @@ def jobs_held(out: str, store: Store, *, before: datetime) -> Iterator[list[JobF
 
     A run of one of them that begins waits for the end of the block, so that it does not go by what is being removed.
     """
-    with ExitStack() as locks:
-        yield [
-            folder
-            for folder in job_folders(out, store)
-            if folder.last_active < before and locks.enter_context(run_lock(folder.area)).try_alone()
-        ]
+    with ExitStack() as held:
+        at_rest = {folder.area for folder in job_folders(out, store) if folder.last_active < before}
+        alone = {area for area in at_rest if _held_alone(area, held)}
+        # Listed again: a run may have come and gone before the lock was taken.
+        yield [each for each in job_folders(out, store) if each.area in alone and each.last_active < before]
+
+
+def _held_alone(area: WorkArea, held: ExitStack) -> bool:
+    """Whether the job could be locked; it stays so as long as `held`."""
+    with ExitStack() as tried:
+        if not tried.enter_context(run_lock(area)).try_alone():
+            return False
+        held.push(tried.pop_all())
+    return True
 
 
 def give_up_job(area: WorkArea, store: Store) -> None:
@@ -176,7 +184,7 @@ def _work_of(folder: JobFolder, store: Store, before: datetime, given_up: bool) 
     for file in folder.files:
         video, name = posixpath.split(file.url)
         is_working = video.startswith(f"{area.work}/") and not name.startswith(PARTIAL_MARK)
-        if is_working and (file.modified < before if video in done else given_up):
+        if is_working and file.modified < before and (given_up or video in done):
             videos.setdefault(video, []).append(file.url)
             sizes[video] = sizes.get(video, 0) + file.size
     for video, files in videos.items():

@@ -1,4 +1,7 @@
-"""How many threads a decoder gets: never such that what it makes of damage depends on their number."""
+"""How many threads a decoder gets where frames are read for a result.
+
+Never such that what it makes of damage depends on their number. `facemill verify` decodes by as many as there are.
+"""
 
 from __future__ import annotations
 

@@ -179,8 +179,8 @@ def _assemble(order: FinishingOrder, variant: Variant, store: Store) -> tuple[As
         probe = _told_probe(order, variant)
         report = assemble_video(media, url, probe, segments, target, order.choice, same_shape=same_shape)
         _require_all_frames(order.receipts, report)
-        _require_as_in_one_go(order, report, store)
         refuse_changed(order.shard.source, store)  # as it was found, to the end: then so it was whenever it was read
+        _require_as_in_one_go(order, report, store)
         return report, *_commit_result(target, result, store, replaced=before is not None)
 
 
@@ -227,7 +227,7 @@ def _require_as_in_one_go(order: FinishingOrder, report: AssemblyReport, store: 
         raise MediaError(
             f"{order.shard.source.url}: its shards together gave {report.frames} frames, read in one go it has "
             f"{len(in_one_go)}, or others. It is damaged: run the same command with --shard-seconds longer than "
-            "the video"
+            "the video (up to 600), or remux it first"
         )
 
 

@@ -8,10 +8,11 @@ share locks with the disk; in S3 and on disks without locks nothing tells.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from storage.errors import UsageError
 from storage.receipts import WorkArea
@@ -32,8 +33,8 @@ class RunLock:
         """
         if not self.try_alone():
             raise UsageError(
-                f"--force: another run of the job {self._job} is at work. Wait for its end, or leave "
-                "--force out to work beside it"
+                f"--force: another run of the job {self._job} is at work, or `facemill clean` removes what it has "
+                "done. Wait for its end; beside another run, work without --force"
             )
 
     def try_alone(self) -> bool:
@@ -65,8 +66,11 @@ def _opened(record: str) -> int | None:
     To hold a file alone, NFS asks for the right to write to it.
     """
     for mode in (os.O_RDWR, os.O_RDONLY):
-        with suppress(OSError):
+        try:
             return os.open(record, mode)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+                raise  # no descriptor left, say: that nothing tells must not look like nobody
     return None
 
 

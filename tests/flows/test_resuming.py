@@ -87,13 +87,14 @@ def test_a_run_that_begins_while_its_job_is_given_up_waits_and_makes_it_a_job_ag
         with begin(job, standing):
             begun.set()
 
-    beginning = threading.Thread(target=run)
+    beginning = threading.Thread(target=run, daemon=True)
     with jobs_held(str(tmp_path / "out"), job.store, before=datetime.now(UTC) + timedelta(days=1)) as held:
         assert [folder.area for folder in held] == [job.area]
         beginning.start()
         assert not begun.wait(0.2)
         give_up_job(job.area, job.store)
-    beginning.join()
+    beginning.join(60)
+    assert begun.is_set()
     assert not job.store.exists(job.area.abandoned)
 
 
