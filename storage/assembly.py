@@ -44,9 +44,6 @@ _DECODING_THREADS = min(4, os.cpu_count() or 1)
 class AssemblyReport:
     """What was joined and how it compares with the source."""
 
-    frames: int
-    first_pts: int | None
-    last_pts: int | None
     shown: TickList = field(repr=False)
     """Every pts of the result, in ticks of the source."""
     frames_not_decoded: int
@@ -63,6 +60,11 @@ class AssemblyReport:
     """What was compared with the source and is equal."""
     allowed: list[str] = field(default_factory=list)
     """What differs because the result's container cannot hold it."""
+
+    @property
+    def frames(self) -> int:
+        """How many the result has."""
+        return len(self.shown)
 
 
 def assemble_video(
@@ -106,9 +108,6 @@ def assemble_video(
     left_out_indices = {other.index for other in choice.left_out}
     others = [stream for stream in indexer.index.others if stream.index not in left_out_indices]
     return AssemblyReport(
-        frames=len(timing.shown),
-        first_pts=timing.shown[0],
-        last_pts=timing.shown[-1],
         shown=timing.shown,
         frames_not_decoded=not_decoded,
         frames_unpacked=unpacked,

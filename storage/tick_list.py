@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -82,14 +83,15 @@ class TickList:
         return min(lowest), max(highest)
 
     def contain(self, ticks: np.ndarray) -> np.ndarray:
-        """Which of (N,) int64 are in the list, (N,) bool. The list must rise."""
+        """Which of (N,) int64 are in the list, (N,) bool. It must rise; only its blocks near them are unpacked."""
         if not len(ticks):
             return np.zeros(0, bool)
-        lowest, highest = ticks.min(), ticks.max()
-        near = [chunk for chunk in self.chunks() if chunk[0] <= highest and chunk[-1] >= lowest]
-        if not near:
+        firsts = [first for first, _ in self._packed]
+        start, end = max(0, bisect_right(firsts, ticks.min()) - 1), bisect_right(firsts, ticks.max())
+        near = [_unpacked(*block) for block in self._packed[start:end]]
+        rising = np.concatenate([*near, np.array(self._waiting, np.int64)])
+        if not len(rising):
             return np.zeros(len(ticks), bool)
-        rising = np.concatenate(near)
         return rising[np.minimum(np.searchsorted(rising, ticks), len(rising) - 1)] == ticks
 
 
