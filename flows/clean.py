@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from flows.steps import say
 from storage.cleaning import Kind, find_waste, give_up_job, jobs_held, remove
 from storage.errors import DestinationError, UsageError
 from storage.job_status import job_status
@@ -52,7 +53,7 @@ def clean(
         for waste in find_waste(out, store, before=before, given_up=[folder.area for folder in given_up]):
             if not dry_run:
                 remove(waste, store)
-            console.print(f"{'would remove' if dry_run else 'removed'} {waste.place} ({_size(waste.size)})")
+            say(console, f"{'would remove' if dry_run else 'removed'} {waste.place} ({_size(waste.size)})")
             sizes[waste.kind] += waste.size
             numbers[waste.kind] += 1
         for area in with_videos_left:

@@ -17,8 +17,10 @@ from actors.routing import RoutingBounds
 from flows.clean import clean
 from flows.config import load_config
 from flows.status import status
+from flows.steps import say
 from flows.weights import app as weights_commands
 from storage.errors import FacemillError
+from storage.words import printable
 from weights import DEFAULT_FIDELITY, WeightsError
 
 app = typer.Typer(
@@ -166,9 +168,8 @@ def restore(
         told = f": {interrupted}" if str(interrupted) else ""
         typer.echo(f"facemill: interrupted{told}. Run the same command again to finish the job", err=True)
         raise typer.Exit(130) from None
-    say = Console(markup=False, highlight=False, soft_wrap=True).print
     for line in lines_at_the_end(job, outcome):
-        say(line)
+        say(Console(), line)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -245,7 +246,7 @@ def main() -> None:
 
 
 def _end_with(error: str) -> NoReturn:
-    print(f"facemill: {' '.join(error.split())}", file=sys.stderr)
+    print(f"facemill: {printable(' '.join(error.split()))}", file=sys.stderr)
     sys.exit(2)
 
 

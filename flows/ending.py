@@ -24,9 +24,11 @@ def lines_at_the_end(job: Job, outcome: Outcome) -> Iterator[str]:
             yield f"failed before: {video}: {reason}"
         elif len(job.sources) > _STILL_IN_SIGHT:
             yield f"failed: {video}: {reason}"
-    yield f"{len(outcome.done)} done, {len(outcome.failed)} failed. Results: {job.out}  Manifest: {job.area.url}"
+    left = len(job.sources) - len(outcome.done) - len(outcome.failed)
+    told = f"{len(outcome.done)} done, {len(outcome.failed)} failed" + (f", {left} left" if outcome.stopped else "")
+    yield f"{told}. Results: {job.out}  Manifest: {job.area.url}"
     if outcome.stopped:
         yield "stopped at the first failure, as --fail-fast asks. Run the job without it to go on with the others"
     if alone:
-        told = counted(len(alone), "video that failed before was", "videos that failed before were")
-        yield f"{told} left alone, since the same would come of it: --retry-failed tries again"
+        before = counted(len(alone), "video that failed before was", "videos that failed before were")
+        yield f"{before} left alone, since the same would come of it: --retry-failed tries again"

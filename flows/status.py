@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from flows.steps import say
 from storage.errors import DestinationError, UsageError
 from storage.job_status import JobStatus, VideoLeft, job_folders_among, job_status
 from storage.storage_errors import storage_errors_as
@@ -46,7 +47,7 @@ def status(
     console = Console(markup=False, highlight=False, soft_wrap=True)
     for found in statuses:
         for line in lines_of(found, datetime.now(UTC)):
-            console.print(line)
+            say(console, line)
 
 
 def lines_of(status: JobStatus, now: datetime) -> list[str]:

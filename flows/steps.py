@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.text import Text
 
+from storage.words import printable
+
 LINE_EVERY_SECONDS = 10.0
 
 
@@ -77,5 +79,5 @@ def clock(seconds: float) -> str:
 
 
 def say(console: Console, text: str) -> None:
-    """A line as it is: names of files are no markup."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """A line as it is: names of files are no markup, and do not steer the terminal."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

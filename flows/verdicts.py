@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from storage.checks import Check, State
-from storage.words import counted
+from storage.words import counted, printable
 
 Outcome = Literal["equal", "allowed", "differs", "no result"]
 
@@ -90,7 +90,7 @@ def print_verdicts(verdicts: Sequence[Verdict], console: Console) -> None:
     for header in ("video", "outcome", "checks", "notes"):
         table.add_column(header, overflow="fold")
     for verdict in verdicts:
-        table.add_row(Text(verdict.video), _coloured(verdict.outcome), verdict.counts, Text("; ".join(verdict.notes)))
+        table.add_row(_text(verdict.video), _coloured(verdict.outcome), verdict.counts, _text("; ".join(verdict.notes)))
     console.print(table)
     _print_allowed(verdicts, console)
     outcomes = Counter(verdict.outcome for verdict in verdicts)
@@ -113,22 +113,27 @@ def _print_allowed(verdicts: Sequence[Verdict], console: Console) -> None:
                 videos.setdefault(str(check), []).append(verdict.video)
     for told, of in videos.items():
         more = f" and {len(of) - 1} more" if len(of) > 1 else ""
-        console.print(Text(f"allowed: {told}: {of[0]}{more}"))
+        console.print(_text(f"allowed: {told}: {of[0]}{more}"))
 
 
 def _print_checks(verdict: Verdict, console: Console) -> None:
-    console.print(Text(f"{verdict.source} -> {verdict.result}"))
+    console.print(_text(f"{verdict.source} -> {verdict.result}"))
     table = Table(box=None, pad_edge=False)
     for header in ("subject", "check", "", "what was found"):
         table.add_column(header, overflow="fold")
     for check in verdict.checks:
-        table.add_row(Text(check.subject), Text(check.what), _coloured(check.state), Text(check.told))
+        table.add_row(_text(check.subject), _text(check.what), _coloured(check.state), _text(check.told))
     console.print(table)
     for note in verdict.notes:
-        console.print(Text(f"note: {note}"))
+        console.print(_text(f"note: {note}"))
     console.print(
         Text.assemble("verdict: ", _coloured(verdict.outcome), f" ({verdict.counts})" if verdict.checks else "")
     )
+
+
+def _text(told: str) -> Text:
+    """Names are no markup, and do not steer the terminal."""
+    return Text(printable(told))
 
 
 def _coloured(state: State | Outcome) -> Text:

@@ -13,8 +13,8 @@ from pathlib import Path
 from storage.errors import FacemillError, SourceError, UsageError
 from storage.source_lists import is_list, listed_sources
 from storage.storage_errors import storage_errors_as
-from storage.store import FileIdentity, Store, absolute, is_remote, join
-from storage.words import counted
+from storage.store import NOT_UTF8, FileIdentity, Store, absolute, is_remote, join
+from storage.words import counted, is_utf8, printable
 
 VIDEO_SUFFIXES = frozenset(
     ".3g2 .3gp .asf .avi .dv .f4v .flv .gif .h264 .h265 .hevc .ivf .m1v .m2t .m2ts .m2v .m4v .mjpeg .mjpg .mkv "
@@ -108,7 +108,7 @@ def search_sources(arguments: Sequence[str], store: Store, *, follow_links: bool
     search = _Search(store, follow_links)
     found: dict[str, Source] = {}
     for argument in arguments:
-        for source in _videos_of(argument, search):
+        for source in map(_named_in_text, _videos_of(argument, search)):
             other = found.setdefault(source.relative_path, source)
             if other.url != source.url:
                 raise UsageError(
@@ -116,6 +116,14 @@ def search_sources(arguments: Sequence[str], store: Store, *, follow_links: bool
                     "Restore them in two runs with two destinations"
                 )
     return Found([found[path] for path in sorted(found)], search.hidden, search.sound)
+
+
+def _named_in_text(source: Source) -> Source:
+    """The source; refused when its name is no text, which neither a manifest nor a receipt could hold."""
+    if is_utf8(source.url):
+        return source
+    url = printable(source.url)
+    return Source(url, printable(source.relative_path), UNREADABLE, f"{url}: {NOT_UTF8}")
 
 
 def _videos_of(argument: str, search: _Search) -> list[Source]:
@@ -202,6 +210,8 @@ def _found_below(base: str, url: str, store: Store) -> Source:
     that is no file, is refused by itself."""
     path = url.removeprefix(join(base, ""))
     parts = path.split("/")
+    if not is_utf8(url):
+        return Source(url, path, UNREADABLE)  # refused as a whole
     if not {"", ".", ".."} & set(parts):
         if not is_remote(url) and os.path.exists(url) and not os.path.isfile(url):
             return Source(url, path, UNREADABLE, _no_file(url))
@@ -325,14 +335,29 @@ def _expand_glob(pattern: str, search: _Search) -> list[Source]:
 
 
 def _expand_list(path: str, search: _Search) -> list[Source]:
-    """The sources of a list file; an error of one of them names its line."""
+    """The sources of a list file. A line that gives none is one that fails by itself, with the line in its reason.
+
+    Raises:
+        FacemillError: no line gives one; or a line is no name of a source at all.
+    """
     sources: list[Source] = []
+    absent: list[tuple[str, SourceError]] = []
     for listed in listed_sources(path):
         try:
             sources += _videos_of(listed.source, search)
+        except SourceError as error:
+            absent.append((listed.source, SourceError(f"{listed.where}: {error}")))
         except FacemillError as error:
             raise type(error)(f"{listed.where}: {error}") from error
+    if not sources:
+        raise absent[0][1]
+    sources += [_absent(source, str(error)) for source, error in absent]
     return [_relative_to(os.path.dirname(path), source) for source in sources]
+
+
+def _absent(listed: str, reason: str) -> Source:
+    url = listed.rstrip("/")
+    return Source(url, posixpath.basename(url), UNREADABLE, reason)
 
 
 def _relative_to(folder: str, source: Source) -> Source:

@@ -24,6 +24,7 @@ from storage.errors import DestinationError, SourceError, UsageError
 from storage.s3_requests import s3_filesystem
 from storage.storage_errors import S3_SCHEMES, room_in, storage_errors_as
 from storage.temporary import temporary_folder
+from storage.words import is_utf8, printable
 
 _REMOVED_AT_A_TIME = 16
 
@@ -39,8 +40,17 @@ def is_remote(url: str) -> bool:
     return _SCHEME.match(url) is not None and not url.startswith("file://")
 
 
+NOT_UTF8 = "its name is not UTF-8. Rename it, with convmv for example"
+
+
 def absolute(url: str) -> str:
-    """The one name of a place: an absolute path, or an `s3://` URL, which is how listings name objects."""
+    """The one name of a place: an absolute path, or an `s3://` URL, which is how listings name objects.
+
+    Raises:
+        UsageError: its name is no text.
+    """
+    if not is_utf8(url):
+        raise UsageError(f"{printable(url)}: {NOT_UTF8}")
     if is_remote(url):
         return url.replace("s3a://", "s3://", 1) if url.startswith("s3a://") else url
     return os.path.abspath(os.path.expanduser(url.removeprefix("file://")))
@@ -109,8 +119,8 @@ class Store:
             raise UsageError(f"{scheme}://...@{place}: credentials belong into the environment, not into an address")
         if ":" in authority and not authority.startswith("arn:"):  # the slash before its @ may be the secret's own
             raise UsageError(
-                f"{scheme}://...: no bucket's name has a colon; credentials belong into the environment, not into an "
-                "address"
+                f"{scheme}://...: no bucket's name has a colon, and nothing else than buckets and files can be read; "
+                "credentials belong into the environment, not into an address"
             )
         if not url.startswith(S3_SCHEMES):
             raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")

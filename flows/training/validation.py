@@ -98,9 +98,9 @@ def noisy(frame_rgb: NDArray[np.uint8], condition: Condition, rng: np.random.Gen
     return add_noise(frame_rgb, Degradation(noise_sigma=condition.noise_sigma), rng)
 
 
-_WHOLE = (16, 128)
-"""Px down and across that frames are filled up to: of eight macroblocks across. Of fewer, x264 as PyAV 18 has it makes
-now these bytes and now others, where there is AVX-512."""
+WHOLE = (16, 128)
+"""Sides of frames are multiples of this, px down and across: of eight macroblocks across. Of fewer, x264 as PyAV 18 has
+it makes now these bytes and now others, where there is AVX-512."""
 
 
 def encoded(frames_rgb: Sequence[NDArray[np.uint8]], condition: Condition) -> list[NDArray[np.uint8]]:
@@ -108,7 +108,7 @@ def encoded(frames_rgb: Sequence[NDArray[np.uint8]], condition: Condition) -> li
     if condition.crf <= 0:
         return list(frames_rgb)
     height, width = frames_rgb[0].shape[:2]
-    beyond = ((0, -height % _WHOLE[0]), (0, -width % _WHOLE[1]), (0, 0))
+    beyond = ((0, -height % WHOLE[0]), (0, -width % WHOLE[1]), (0, 0))
     whole = [np.pad(frame, beyond, mode="edge") for frame in frames_rgb]
     decoded = compress_frames(whole, condition.codec, condition.crf, preset="medium")
     return [np.ascontiguousarray(frame[:height, :width]) for frame in decoded]

@@ -25,6 +25,12 @@ def test_failures_of_this_run_are_told_again_where_they_are_out_of_sight(tmp_pat
     assert f"1 done, 1 failed. Results: {of.out}  Manifest: {of.area.url}" in lines
 
 
+def test_what_was_not_begun_is_counted(tmp_path: Path) -> None:
+    of = replace(job(tmp_path), sources=(SOURCE,) * 5)
+    lines = list(lines_at_the_end(of, Outcome(done=["a.mp4"], failed={"b.mp4": "it is empty"}, stopped=True)))
+    assert lines[0].startswith("1 done, 1 failed, 3 left. ")
+
+
 @pytest.mark.parametrize("videos", [2, 30])
 def test_what_is_left_alone_is_told_once(tmp_path: Path, videos: int) -> None:
     """Its reason may be another than its source: two results may be called the same."""

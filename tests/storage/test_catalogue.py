@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -264,16 +265,20 @@ def test_a_bad_list_is_named(folder: Path, content: bytes, says: str) -> None:
         found(folder / "list.txt")
 
 
-def test_a_list_that_names_an_absent_file_is_refused(folder: Path) -> None:
-    (folder / "list.txt").write_text("a.mp4\n\nabsent.mp4\n")
-    with pytest.raises(SourceError, match=r"list\.txt, line 3: no such source.*absent\.mp4"):
-        found(folder / "list.txt")
-
-
-def test_a_line_of_a_list_that_gives_no_video_is_refused(folder: Path) -> None:
+def test_a_line_of_a_list_that_gives_no_video_fails_by_itself(folder: Path) -> None:
+    """Of ten thousand videos, one that was moved away since costs only itself."""
     (folder / "empty").mkdir()
-    (folder / "list.txt").write_text("a.mp4\nempty\n")
-    with pytest.raises(SourceError, match=r"list\.txt, line 2: no video found in .*empty"):
+    (folder / "list.txt").write_text("a.mp4\n\nold/absent.mp4\nempty/\n")
+    taken, empty, absent = find_sources([str(folder / "list.txt")], Store())
+    assert (taken.relative_path, taken.refusal) == ("a.mp4", "")
+    assert (absent.relative_path, empty.relative_path) == ("old/absent.mp4", "empty")
+    assert "list.txt, line 3: no such source" in absent.refusal
+    assert "list.txt, line 4: no video found in" in empty.refusal
+
+
+def test_a_list_of_which_no_line_gives_a_video_is_refused(folder: Path) -> None:
+    (folder / "list.txt").write_text("absent.mp4\nother.mp4\n")
+    with pytest.raises(SourceError, match=r"list\.txt, line 1: no such source.*absent\.mp4"):
         found(folder / "list.txt")
 
 
@@ -428,3 +433,21 @@ def test_a_bucket_that_does_not_exist_is_told(s3: S3Server) -> None:
 def test_a_list_may_name_remote_and_local_sources(prefix: str, folder: Path, s3: S3Server) -> None:
     (folder / "list.txt").write_text(f"{prefix}/B.MKV\na.mp4\n")
     assert found_in_s3(s3, str(folder / "list.txt")) == ["B.MKV", "a.mp4"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets names be any bytes")
+def test_a_name_that_is_no_text_is_refused_by_itself(folder: Path) -> None:
+    """Any archive that was written under Latin-1 has such names."""
+    (folder / os.fsdecode(b"caf\xe9.mp4")).write_text("x")
+    there = folder / os.fsdecode(b"\xe9t\xe9")
+    there.mkdir()
+    (there / "talk.mp4").write_text("x")
+    (folder / os.fsdecode(b"l\xfcnk")).symlink_to(folder.parent)
+    sources = {source.relative_path: source for source in find_sources([str(folder)], Store())}
+    refused = ["caf\\xe9.mp4", "l\\xfcnk", "\\xe9t\\xe9/talk.mp4"]
+    assert sorted(sources) == sorted([*refused, "B.MKV", "a.mp4", "deep/a.mp4", "deep/er/c d.mov"])
+    for path in refused:
+        assert "is not UTF-8" in sources[path].refusal
+        assert len(sources[path].key) == 16
+    with pytest.raises(UsageError, match=r"caf\\xe9.mp4: its name is not UTF-8"):
+        find_sources([str(folder / os.fsdecode(b"caf\xe9.mp4"))], Store())

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from actors.geometry import Box
 from flows.evaluation.samples import STRENGTHS, Image
 from flows.evaluation.subjects import Subject
-from flows.training.validation import blurred, noisy
+from flows.training.validation import WHOLE, blurred, noisy
 
 RATE = 25
 SCALE = 2
@@ -178,14 +178,14 @@ def scene_of_one(
     if not is_wide_enough(subject, width):
         return None
     side = 2 * round(width * (1 + 2 * _AROUND) / 2) + 16
-    size = (side + side // 2 // 2 * 2, side)
+    size = (WHOLE[1] * -(-(side + side // 2) // WHOLE[1]), side)
     actor = Actor(subject, width, (size[0] / 2, size[1] / 2), motion)
     return Scene(f"{subject.name} {width} px {motion} {strength}", size, (actor,), strength, frames, seed)
 
 
 def meeting(subjects: Sequence[Subject], width: int, strength: str, side: int, *, frames: int, seed: int) -> Scene:
     """A meeting's grid of side x side tiles, each with a portrait that sways or is still."""
-    tile = (2 * round(1.3 * width), 2 * round(0.95 * width))
+    tile = (WHOLE[1] * max(1, round(2.6 * width / WHOLE[1])), 2 * round(0.95 * width))
     actors = []
     for place in range(side * side):
         row, column = divmod(place, side)
