@@ -18,7 +18,7 @@ from flows.pipeline import set_ray_data_context
 from flows.planning import plan_videos
 from flows.pools import PoolPlan, require_place
 from flows.progress import JobProgress
-from flows.resuming import Standing, begin, done_of, put_on_record, standing_of
+from flows.resuming import Standing, begin, done_of, put_on_record, standing_of, take_over_done
 from flows.rounds import pools_of_the_cluster, receipts_in_rounds
 from flows.steps import say, step
 from storage.cleaning import clear_work, find_own_waste, remove
@@ -58,6 +58,10 @@ def restore(config: JobConfig, console: Console) -> tuple[Job, Outcome]:
     looking = step(console, "looking at what earlier runs have done", at_once=False)
     with storage_errors_as(DestinationError, job.out), looking:
         standing = standing_of(job, outcome)
+        if standing.pending and (taken := take_over_done(job, standing)):
+            say(console, f"{counted(taken, 'video')} done by an earlier job with the same settings: not done again")
+            outcome = Outcome()
+            standing = standing_of(job, outcome)
     if standing.pending:
         try:
             _run(job, standing, outcome, console)

@@ -5,6 +5,7 @@ Nothing is written before everything that may keep the job from running has been
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from storage.job_status import is_done
 from storage.redoing import begin_again, being_redone, mark_again
 from storage.run_lock import run_lock
 from storage.storage_errors import storage_errors_as
+from storage.taking_over import done_elsewhere, take_over
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,23 @@ def standing_of(job: Job, outcome: Outcome) -> Standing:
             if is_recorded:
                 lost.append(source)
     return Standing(tuple(pending), tuple(lost), finished)
+
+
+def take_over_done(job: Job, standing: Standing) -> int:
+    """Make done what another job of the destination has done in the same way; returns how many videos these are.
+
+    Only where there is one is anything written. `--force` takes nothing over, and no more does what it has marked.
+    """
+    if job.config.force:
+        return 0
+    again = being_redone(job.area, job.store)
+    sources = [each for each in standing.pending if each not in standing.lost and job.area.redo(each) not in again]
+    settings = json.loads(json.dumps(job.config.told()))  # as they come back from a record
+    found = done_elsewhere(job.area, job.out, sources, settings, dict(job.weights), job.store)
+    if found:
+        put_on_record(job)
+        take_over(job.area, found, job.store)
+    return len(found)
 
 
 def done_of(job: Job) -> list[str]:

@@ -174,6 +174,24 @@ class Store:
         ]
         return sorted(files, key=lambda file: file.url)
 
+    def list_folders(self, url: str) -> list[str]:
+        """URLs of the folders or prefixes right below `url`, sorted; empty when there is none."""
+        filesystem, path = self.filesystem(url)
+        try:
+            found = filesystem.ls(path, detail=True)
+        except FileNotFoundError:
+            return []
+        folders = [str(told["name"]).rstrip("/") for told in found if told["type"] == "directory"]
+        return sorted(filesystem.unstrip_protocol(name) if is_remote(url) else name for name in folders)
+
+    def modified(self, url: str) -> datetime | None:
+        """When a file was written, by the clock that dates it; None when there is none."""
+        filesystem, path = self.filesystem(url)
+        try:
+            return _modified(filesystem.info(path))
+        except FileNotFoundError:
+            return None
+
     def now(self, url: str) -> datetime:
         """The time by the clock that dates the files below `url`, to tell their age by.
 

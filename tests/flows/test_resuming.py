@@ -16,11 +16,13 @@ import pytest
 from flows.config import load_config
 from flows.driver import Outcome
 from flows.job import Job, open_job
-from flows.resuming import Standing, begin, put_on_record, standing_of
+from flows.resuming import Standing, begin, put_on_record, standing_of, take_over_done
 from storage.cleaning import give_up_job, jobs_held
 from storage.errors import DestinationError, UsageError
 from storage.failures import Failure, commit_failure, read_failures
+from storage.manifest import commit_part, done_video_row
 from storage.run_lock import run_lock
+from storage.store import Store
 from tests.media import Clip, make_video
 
 AT_WORK = """
@@ -45,6 +47,30 @@ def test_looking_writes_nothing(tmp_path: Path) -> None:
     job = opened(tmp_path)
     assert standing_of(job, Outcome()).pending == job.sources
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_folder_that_has_grown_costs_what_is_new(tmp_path: Path) -> None:
+    """As of an archive that is restored every night."""
+    before, store, out = opened(tmp_path), Store(), str(tmp_path / "out")
+    put_on_record(before)
+    store.commit_bytes(b"video", f"{out}/a.mp4")
+    for table in ("faces", "shards"):
+        commit_part(before.area, before.sources[0], table, [], store)
+    row = done_video_row(before.sources[0], {"output": "a.mp4", "output_size": 5})
+    commit_part(before.area, before.sources[0], "videos", [row], store)
+    make_video(tmp_path / "b.mp4", Clip(frames=2))
+    flags = {"sources": [str(tmp_path / "?.mp4")], "out": out, "experts": "none"}
+    forced = open_job(load_config(None, {**flags, "force": True}))
+    assert take_over_done(forced, standing_of(forced, Outcome())) == 0
+    now, outcome = open_job(load_config(None, flags)), Outcome()
+    assert now.name != before.name
+    assert take_over_done(now, standing_of(now, outcome)) == 1
+    assert [source.relative_path for source in standing_of(now, outcome).pending] == ["b.mp4"]
+    assert outcome.done == ["a.mp4"]
+    with begin(forced, standing_of(forced, Outcome())):
+        pass  # ... and killed: what it has marked is not taken back
+    assert take_over_done(now, standing_of(now, Outcome())) == 0
+    assert standing_of(now, Outcome()).pending == now.sources
 
 
 def test_a_record_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
