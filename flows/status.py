@@ -56,9 +56,10 @@ def lines_of(status: JobStatus, now: datetime) -> list[str]:
     if status.begun is None:
         return [f"job {status.job}: not on record what it was asked for, {active}"]
     kept = len(status.done) - len(status.lost)
-    told = f"{kept} done, {len(status.failed)} failed, {len(status.left) + len(status.lost)} left, {active}"
+    told = f"{kept} done, {len(status.failed)} failed, {len(status.left) + len(status.lost)} left"
+    told += f", {status.given_up} given up by `facemill clean`" if status.given_up else ""
     return [
-        f"job {status.job}: {told}",
+        f"job {status.job}: {told}, {active}",
         *(
             f"  failed: {video}: {failure.reason}"
             + ("" if failure.of_source else " (the same command again tries once more)")
@@ -101,6 +102,7 @@ def _as_json(statuses: Sequence[JobStatus]) -> str:
             "left": [
                 {"video": video.video, "shards_done": video.shards_done, "shards": video.shards} for video in found.left
             ],
+            "given_up": found.given_up,
         }
         for found in statuses
     ]

@@ -43,6 +43,8 @@ class JobStatus:
     """Paths of the sources relative to SRC, as in the other two."""
     failed: tuple[tuple[str, Failure], ...] = ()
     left: tuple[VideoLeft, ...] = ()
+    given_up: int = 0
+    """Videos that would be left, had `facemill clean` not given them up."""
     lost: tuple[str, ...] = ()
     """Of those done, the ones whose result is not in place any more; empty unless it was looked for."""
 
@@ -92,6 +94,7 @@ def job_status(folder: JobFolder, store: Store) -> JobStatus:
     failures = read_failures(area, store)
     urls = frozenset(file.url for file in folder.files)
     done, failed, left = [], [], []
+    given_up = 0
     for source in recorded_sources(record):
         if is_done(source, area, urls):
             done.append(source.relative_path)
@@ -99,10 +102,12 @@ def job_status(folder: JobFolder, store: Store) -> JobStatus:
             failed.append((source.relative_path, failures[source.key]))
         elif area.abandoned not in urls or area.redo(source) in urls:
             left.append(source)
+        else:
+            given_up += 1
     seconds = Fraction(record.settings["shard_seconds"]).limit_denominator(1000)
     ranges = _ranges_done(area, urls)
     unfinished = tuple(_left(source, area, urls, ranges[source.key], seconds, store) for source in left)
-    return JobStatus(name, record.begun, folder.last_active, tuple(done), tuple(failed), unfinished)
+    return JobStatus(name, record.begun, folder.last_active, tuple(done), tuple(failed), unfinished, given_up)
 
 
 def recorded_sources(record: JobRecord) -> Iterator[Source]:

@@ -139,20 +139,20 @@ def test_of_a_job_that_is_given_up_nothing_is_left_until_it_is_run_again(
     destination = on(where)
     out, store, area = destination.out, destination.store, destination.area
 
-    def told() -> tuple[tuple[str, ...], list[str]]:
+    def told() -> tuple[tuple[str, ...], list[str], int]:
         (folder,) = job_folders(out, store)
         status = job_status(folder, store)
-        return status.done, [video.video for video in status.left]
+        return status.done, [video.video for video in status.left], status.given_up
 
     with jobs_held(out, store, before=datetime.now(UTC) - LATER) as held:
         assert held == []
     with jobs_held(out, store, before=datetime.now(UTC) + LATER) as held:
         assert [folder.area for folder in held] == [area]
-    assert told() == (("done.mp4",), ["half.mp4"])
+    assert told() == (("done.mp4",), ["half.mp4"], 0)
     give_up_job(area, store)
-    assert told() == (("done.mp4",), [])
+    assert told() == (("done.mp4",), [], 1)
     store.remove([area.abandoned])  # as the next run of the job does
-    assert told() == (("done.mp4",), ["half.mp4"])
+    assert told() == (("done.mp4",), ["half.mp4"], 0)
 
 
 def test_a_job_that_a_run_is_at_is_not_given_up(on: Callable[[str], Destination]) -> None:
