@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 from collections.abc import Callable
@@ -243,6 +244,11 @@ def main() -> None:
         _end_with(f"{error.format_message().rstrip('.')}. See `{command} --help`")
     except (FacemillError, WeightsError) as error:
         _end_with(str(error))
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        # Of files there are names: this was a line to the terminal, or to where the command's output goes.
+        _end_with("what was to be told could not be written: no room is left there. The rest is as it was")
 
 
 def _end_with(error: str) -> NoReturn:

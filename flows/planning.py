@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -32,6 +33,10 @@ from storage.probe import VideoProbe
 from storage.receipts import WorkArea
 from storage.shards import plan_shards
 from storage.store import Store, join
+from storage.video_rows import known_results
+
+_ASKED_AT_A_TIME = 16
+"""Places of results that are looked at: storage is waited for."""
 
 _TASKS_THAT_ARE_NO_BURDEN = 256
 _SOURCES_A_TASK = 16
@@ -76,7 +81,37 @@ def plan_videos(
             raise
         except FacemillError as error:
             unusable.append((source, Failure.of(error)))
-    return plans, unusable
+    return _without_foreign(job, plans, unusable)
+
+
+def _without_foreign(
+    job: Job, plans: Sequence[VideoPlan], unusable: list[tuple[Source, Failure]]
+) -> tuple[list[VideoPlan], list[tuple[Source, Failure]]]:
+    """Those of `plans` whose results replace nothing but results; the others are unusable, too."""
+    places = [(plan, output_path(plan.choice, each)) for plan in plans for each in job.config.variants]
+    with ThreadPoolExecutor(_ASKED_AT_A_TIME) as pool:
+        there = list(pool.map(lambda place: job.store.exists(join(job.out, place[1])), places))
+    taken = [place for place, is_there in zip(places, there, strict=True) if is_there]
+    known = known_results(job.out, job.store) if taken and not job.config.force else frozenset()
+    refused: dict[str, Failure] = {}
+    for plan, output in taken:
+        reason = _why_not_replaced(job, plan.source, output, known)
+        if reason:
+            refused[plan.key] = Failure(reason=f"{join(job.out, output)}: {reason}")
+    unusable = [*unusable, *((plan.source, refused[plan.key]) for plan in plans if plan.key in refused)]
+    return [plan for plan in plans if plan.key not in refused], unusable
+
+
+def _why_not_replaced(job: Job, source: Source, output: str, known: Collection[str]) -> str:
+    """Why what is at the place of a result must stay; empty when it is a result, or `--force` is given."""
+    if job.store.is_folder(join(job.out, output)):
+        return "is a folder, where the result belongs. Move it away, or choose another --out"
+    if job.config.force or output in known or job.store.exists(job.area.joining(source)):
+        return ""
+    return (
+        "is there already, and no job has it on record as its result. Move it away, choose another --out, or have it "
+        "replaced by --force"
+    )
 
 
 def _probe_all(sources: Sequence[Source], area: WorkArea, store: Store, progress: Step) -> dict[str, dict[str, Any]]:

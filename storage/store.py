@@ -141,6 +141,10 @@ class Store:
         filesystem, path = self.filesystem(url)
         return bool(filesystem.exists(path))
 
+    def is_folder(self, url: str) -> bool:
+        """Whether a folder of a disk is there; S3 has none."""
+        return not is_remote(url) and os.path.isdir(self.filesystem(url)[1])
+
     def identity(self, url: str) -> FileIdentity:
         """Size and version of the file at `url`.
 

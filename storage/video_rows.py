@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 
 from storage.catalogue import Source
 from storage.failures import read_failures
+from storage.finishing import variant_path
 from storage.job_record import read_job_record
 from storage.job_status import JobFolder, job_folders, recorded_sources
 from storage.manifest import VIDEOS_SCHEMA, failed_row, read_video_part
+from storage.receipts import VARIANTS
 from storage.store import FileIdentity, Store, join
 
 
@@ -29,6 +31,12 @@ def read_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
         out: destination of any number of jobs.
     """
     return [row for folder in job_folders(out, store) for row in rows_of_job(folder, store)]
+
+
+def known_results(out: str, store: Store) -> frozenset[str]:
+    """Paths below a destination at which a result is, or was, by the records of its jobs; in every variant."""
+    outputs = {row["output"] for row in read_video_rows(out, store) if row["status"] == "done"}
+    return frozenset(variant_path(output, variant) for output in outputs for variant in VARIANTS)
 
 
 def lost_results(out: str, folder: JobFolder, sizes: Mapping[str, int], store: Store) -> list[str]:

@@ -1,5 +1,6 @@
 """Bad input on the command line: one line that says what, where and what to do, exit code 2, nothing started."""
 
+import io
 import sys
 from importlib.abc import MetaPathFinder
 from importlib.metadata import version
@@ -177,3 +178,10 @@ def test_an_interrupt_while_the_command_line_is_loaded_is_one_line(
         entry.main()
     assert ended.value.code == 130
     assert capsys.readouterr().err == "facemill: interrupted before anything was begun\n"
+
+
+def test_an_output_that_takes_no_more_is_told(capsys, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+        monkeypatch.setattr("sys.stdout", full)
+        told = refused(capsys, monkeypatch, "weights", "list")
+    assert "could not be written: no room" in told

@@ -66,7 +66,7 @@ def test_what_is_done_failed_or_wished_for_decides_what_a_run_does(tmp_path: Pat
     (source / "bad.mp4").write_bytes(b"no video")
 
     printed = facemill(*restoring(source, out, "--fail-fast"), code=1)
-    assert "0 done, 1 failed." in printed
+    assert "0 done, 1 failed, 2 left." in printed
     assert "stopped at the first failure" in printed
     assert status(out) == {"done": [], "failed": ["bad.mp4"], "left": list(VIDEOS)}
 

@@ -9,10 +9,13 @@ import pytest
 from flows.config import load_config
 from flows.job import Job
 from flows.ledger import VideoPlan
-from flows.planning import _claim_outputs, _plan_video, _probe_in, probing_tasks
+from flows.planning import _claim_outputs, _plan_video, _probe_in, _without_foreign, probing_tasks
 from storage.catalogue import Source
 from storage.errors import SourceError
 from storage.failures import Failure
+from storage.job_record import commit_job_record
+from storage.manifest import commit_part, done_video_row
+from storage.receipts import WorkArea
 from storage.store import FileIdentity, Store
 from tests.flows.test_ledger import PROBE
 
@@ -65,3 +68,45 @@ def test_shards_are_as_long_as_asked_for(tmp_path: Path) -> None:
     plan = planned(job(tmp_path, shard_seconds="2.5"), "talk.mkv")
     assert [shard.range.start for shard in plan.shards] == [None, 2500, 5000, 7500]
     assert plan.shards[0].probe.time_base == Fraction(1, 1000)
+
+
+def refused_by(of: Job, *plans: VideoPlan) -> dict[str, str]:
+    kept, unusable = _without_foreign(of, plans, [])
+    assert {plan.source for plan in kept} | {source for source, _ in unusable} == {plan.source for plan in plans}
+    assert not any(failure.of_source for _, failure in unusable)  # the next run looks again
+    return {source.relative_path: failure.reason for source, failure in unusable}
+
+
+def test_a_file_that_is_no_result_is_never_replaced(tmp_path: Path) -> None:
+    of = job(tmp_path)
+    mine, none = planned(of, "mine.mkv"), planned(of, "none.mkv")
+    (tmp_path / "mine.mkv").write_text("precious")
+    refused = refused_by(of, mine, none)
+    assert list(refused) == ["mine.mkv"]
+    assert "mine.mkv: is there already" in refused["mine.mkv"]
+    assert refused_by(job(tmp_path, force=True), mine, none) == {}
+
+
+def test_a_result_of_any_job_is_replaced_in_every_variant(tmp_path: Path) -> None:
+    of, other = job(tmp_path, baseline=True), WorkArea(str(tmp_path / "_facemill" / "other"))
+    plan = planned(of, "talk.mkv")
+    for name in ("talk.mkv", "talk.baseline.mkv"):
+        (tmp_path / name).write_text("result")
+    assert list(refused_by(of, plan)) == ["talk.mkv"]
+    commit_job_record(other, "other", [plan.source], {}, {}, of.store)
+    commit_part(other, plan.source, "videos", [done_video_row(plan.source, {"output": "talk.mkv"})], of.store)
+    assert refused_by(of, plan) == {}
+
+
+def test_a_result_whose_record_a_crash_has_kept_back_is_replaced(tmp_path: Path) -> None:
+    of = job(tmp_path)
+    plan = planned(of, "talk.mkv")
+    (tmp_path / "talk.mkv").write_text("result")
+    of.store.commit_bytes(b"[]", of.area.joining(plan.source))
+    assert refused_by(of, plan) == {}
+
+
+def test_a_folder_is_not_replaced_even_by_force(tmp_path: Path) -> None:
+    of = job(tmp_path, force=True)
+    (tmp_path / "talk.mkv").mkdir()
+    assert "is a folder" in refused_by(of, planned(of, "talk.mkv"))["talk.mkv"]
