@@ -42,6 +42,10 @@ _TELL_ENOUGH = (UsageError, SourceError, DestinationError, WeightsError)
 """Errors of which Ray's logs tell nothing."""
 
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Of a scheduler, and of a terminal that is closed."""
+
+
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
     """A Ray session for the time of the block. A local one listens on loopback only and ends with it.
@@ -60,7 +64,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     with _quiet_when_interrupted() as stop_like_ctrl_c:
         if address is not None:
             _join(address)
-            stop_like_ctrl_c(signal.SIGTERM)
+            stop_like_ctrl_c(*_ENDING)
             try:
                 yield
             finally:
@@ -71,7 +75,7 @@ def ray_session(address: str | None) -> Iterator[None]:
             sessions.sweep(Path(tempfile.gettempdir(), "ray"))
         require_room(TO_BEGIN_BYTES)
         folder = _start_here()
-        stop_like_ctrl_c(signal.SIGTERM)
+        stop_like_ctrl_c(*_ENDING)
         lock = None if keep_logs else sessions.mark(folder)
         try:
             with room_watched():
@@ -93,14 +97,15 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet_when_interrupted() -> Iterator[Callable[[signal.Signals], None]]:
+def _quiet_when_interrupted() -> Iterator[Callable[..., None]]:
     """From Ctrl-C on, keep Ray's reports of the tasks that this ends from standard output.
 
-    What the block is given lets another signal do the same: SIGTERM, by which schedulers end a job, and for which Ray
-    from its start on has a handler that prints a stack. An ignored Ctrl-C stays ignored.
+    What the block is given lets other signals do the same: SIGTERM, by which schedulers end a job, and for which Ray
+    from its start on has a handler that prints a stack, and SIGHUP of a terminal that is closed. What is ignored, as
+    SIGHUP under nohup, stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda _: None  # only the main thread is told of signals
+        yield lambda *_: None  # only the main thread is told of signals
         return
     with ExitStack() as quiet:
 
@@ -108,9 +113,10 @@ def _quiet_when_interrupted() -> Iterator[Callable[[signal.Signals], None]]:
             quiet.enter_context(redirect_stdout(io.StringIO()))
             signal.default_int_handler(number, frame)
 
-        def obeyed(number: signal.Signals) -> None:
-            before = signal.signal(number, interrupted)
-            quiet.callback(signal.signal, number, before)
+        def obeyed(*numbers: signal.Signals) -> None:
+            for number in numbers:
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    quiet.callback(signal.signal, number, signal.signal(number, interrupted))
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             obeyed(signal.SIGINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,15 @@ _S3_HINTS = {
 }
 
 
+_HINTS = {
+    errno.EROFS: "the disk is mounted read-only. Choose another place, or mount it for writing",
+    errno.ELOOP: "the link leads to itself. Remove it, or put the file there",
+}
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+_NO_ROOM_BYTES = 1 << 20
+"""What is left of a full disk at most: a buffer that did not find room."""
 
 _BAD_ENDPOINT = ("Invalid endpoint", "Invalid IPv6 URL")
 """How botocore and urllib begin the plain ValueError that an endpoint of the wrong form gets them to raise."""
@@ -64,8 +73,12 @@ def _place_of(url: str) -> str:
 
 
 @contextmanager
-def room_in(folder: str) -> Iterator[None]:
+def room_in(folder: str, *, alone: bool = True) -> Iterator[None]:
     """Tell that a disk is full, by the name of the folder that is written to in the block.
+
+    Args:
+        alone: whether nothing else is written to in the block. If not, only a disk that now is full is told of; what
+            has filled another passes.
 
     Raises:
         NoRoomError: it is.
@@ -75,7 +88,9 @@ def room_in(folder: str) -> Iterator[None]:
         yield
     except OSError as error:
         if _is_full(error):
-            raise NoRoomError(no_room(folder, error)) from error
+            if alone or error.errno == errno.EDQUOT or shutil.disk_usage(folder).free < _NO_ROOM_BYTES:
+                raise NoRoomError(no_room(folder, error)) from error
+            raise
         if error.errno == errno.EFBIG:
             raise DestinationError(f"{folder}: takes no file that large ({error}). Choose another place") from error
         raise
@@ -100,6 +115,8 @@ def _storage_hint(error: BaseException) -> str:
             return f"the S3 server cannot be reached ({cause}). Check --s3-endpoint and the network"
     if isinstance(error, PermissionError):
         return f"permission denied ({error}). Check the rights, or choose another place"
+    if isinstance(error, OSError) and error.errno in _HINTS:
+        return _HINTS[error.errno]
     if isinstance(error, FileExistsError | NotADirectoryError):
         return "a part of this path is a file, not a folder. Choose another place"
     if isinstance(error, FileNotFoundError):

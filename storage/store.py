@@ -123,7 +123,8 @@ class Store:
                 "credentials belong into the environment, not into an address"
             )
         if not url.startswith(S3_SCHEMES):
-            raise UsageError(f"{url}: only paths on this machine, file:// and s3:// can be read and written")
+            told = url.partition("?")[0]  # what follows may be a signature
+            raise UsageError(f"{told}: only paths on this machine, file:// and s3:// can be read and written")
         filesystem = s3_filesystem(self.s3_endpoint)
         path = str(filesystem._strip_protocol(url))
         bucket = path.partition("/")[0]

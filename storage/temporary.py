@@ -35,7 +35,7 @@ def temporary_folder() -> Iterator[Path]:
     with room_in(tempfile.gettempdir()):
         folder, lock = _new_locked_folder()
     try:
-        with room_in(tempfile.gettempdir()):
+        with room_in(tempfile.gettempdir(), alone=False):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import signal
 import tempfile
 import threading
@@ -76,16 +77,23 @@ def test_a_shard_says_that_it_was_for_the_disk(disk: SmallDisk, tmp_path: Path) 
     assert compositor._receipt(work).frames == 20
 
 
-def test_a_video_that_is_joined_on_a_full_disk_appears_when_there_is_room(disk: SmallDisk, tmp_path: Path) -> None:
+@pytest.mark.parametrize("room", [0, 12])
+def test_a_video_that_is_joined_on_a_full_disk_appears_when_there_is_room(
+    room: int, disk: SmallDisk, tmp_path: Path
+) -> None:
+    """With a little room it is the join that finds none, which writes to the temporary folder as well."""
     shards = shards_of(make_video(tmp_path / "a.mp4", Clip(frames=30, audio=(Audio(seconds=1.2),))), Fraction(1, 2))
     area = WorkArea(str(disk.path / "_facemill" / "job"))
     receipts = [commit_shard(shard, area, STORE) for shard in shards]
     order, before = finishing_order(shards, receipts, area, str(disk.path)), names(disk.path)
     disk.fill()
+    disk.resize(shutil.disk_usage(disk.path).total // 1024 + room)
     failure, _ = finish_remotely._function(order, STORE)
     assert isinstance(failure, Failure)
     assert failure.no_room
+    assert failure.reason.startswith(str(disk.path))
     assert FULL in failure.reason
+    assert ("/work/" in failure.reason) == (room == 0)
     assert names(disk.path) - before <= {"joining.json"}
     disk.resize(2000)
     assert finish_remotely._function(order, STORE) == (None, [])
