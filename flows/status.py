@@ -13,7 +13,7 @@ from rich.console import Console
 
 from flows.steps import say
 from storage.errors import DestinationError, UsageError
-from storage.job_status import JobStatus, VideoLeft, job_folders_among, job_status
+from storage.job_status import JobStatus, VideoLeft, job_folders_among, job_status, without_superseded
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, absolute
 from storage.video_rows import lost_results
@@ -38,7 +38,7 @@ def status(
             for folder in job_folders_among(files, out)
             if not (found := job_status(folder, store)).is_forgotten
         ]
-    statuses = [replace(found, lost=lost) for found, lost in looked_at]
+    statuses = without_superseded([replace(found, lost=lost) for found, lost in looked_at])
     if not statuses:
         raise UsageError(f"{out}: there is no job of facemill. Give the --out of `facemill restore`")
     if json:
@@ -57,6 +57,7 @@ def lines_of(status: JobStatus, now: datetime) -> list[str]:
         return [f"job {status.job}: not on record what it was asked for, {active}"]
     kept = len(status.done) - len(status.lost)
     told = f"{kept} done, {len(status.failed)} failed, {len(status.left) + len(status.lost)} left"
+    told += f", {status.superseded} done by a later job" if status.superseded else ""
     told += f", {status.given_up} given up by `facemill clean`" if status.given_up else ""
     return [
         f"job {status.job}: {told}, {active}",
@@ -103,6 +104,7 @@ def _as_json(statuses: Sequence[JobStatus]) -> str:
                 {"video": video.video, "shards_done": video.shards_done, "shards": video.shards} for video in found.left
             ],
             "given_up": found.given_up,
+            "superseded": found.superseded,
         }
         for found in statuses
     ]

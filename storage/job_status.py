@@ -6,8 +6,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from fractions import Fraction
 
 from storage.catalogue import Source
@@ -17,6 +17,8 @@ from storage.kept_probes import left_probe
 from storage.receipts import RECEIPT_SUFFIX, WorkArea
 from storage.shards import PtsRange, chain_covering, plan_shards
 from storage.store import Store, StoredFile, join
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class JobStatus:
     left: tuple[VideoLeft, ...] = ()
     given_up: int = 0
     """Videos that would be left, had `facemill clean` not given them up."""
+    superseded: int = 0
+    """Videos that failed or would be left, had a job that was begun later not done them."""
     lost: tuple[str, ...] = ()
     """Of those done, the ones whose result is not in place any more; empty unless it was looked for."""
 
@@ -108,6 +112,22 @@ def job_status(folder: JobFolder, store: Store) -> JobStatus:
     ranges = _ranges_done(area, urls)
     unfinished = tuple(_left(source, area, urls, ranges[source.key], seconds, store) for source in left)
     return JobStatus(name, record.begun, folder.last_active, tuple(done), tuple(failed), unfinished, given_up)
+
+
+def without_superseded(statuses: Sequence[JobStatus]) -> list[JobStatus]:
+    """Of the jobs of one destination, in the same order: what a later one has done counts only there.
+
+    Since a changed source makes another job, nobody comes back for what became of it in the earlier one.
+    """
+    told: dict[str, JobStatus] = {}
+    done_later: set[str] = set()
+    for status in sorted(statuses, key=lambda each: each.begun or _LONG_AGO, reverse=True):
+        failed = tuple(each for each in status.failed if each[0] not in done_later)
+        left = tuple(each for each in status.left if each.video not in done_later)
+        gone = len(status.failed) - len(failed) + len(status.left) - len(left)
+        told[status.job] = replace(status, failed=failed, left=left, superseded=gone)
+        done_later.update(status.done)
+    return [told[status.job] for status in statuses]
 
 
 def recorded_sources(record: JobRecord) -> Iterator[Source]:

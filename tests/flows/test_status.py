@@ -22,7 +22,7 @@ from storage.cleaning import find_waste, give_up_job
 from storage.failures import Failure
 from storage.finishing import finish_video, give_up
 from storage.job_record import commit_job_record
-from storage.job_status import job_folders, job_status
+from storage.job_status import JobStatus, VideoLeft, job_folders, job_status, without_superseded
 from storage.kept_probes import kept_probe
 from storage.redoing import begin_again
 from storage.shards import Shard, plan_shards
@@ -168,6 +168,20 @@ def test_the_record_of_a_job_holds_no_secret_and_stays_as_it_was_begun(begun: Be
         assert word not in before
     commit_job_record(area, begun.job.name, (), {}, {}, store)
     assert store.read_bytes(area.job_record) == before
+
+
+def test_what_a_later_job_has_done_is_not_told_of_the_earlier_one_again() -> None:
+    """A source that changed while a job ran has failed in it, and is done in the next one, which has another name."""
+    at, failure = datetime(2026, 1, 2, tzinfo=UTC), Failure(reason="the file changed while the job ran")
+    later = JobStatus("later", at, at, done=("a.mp4", "b.mp4"), failed=(("c.mp4", failure),))
+    left = (VideoLeft("b.mp4", 1, 2), VideoLeft("d.mp4", 1, 2))
+    failed = (("a.mp4", failure), ("c.mp4", failure))
+    earlier = JobStatus("earlier", at - timedelta(days=1), at, failed=failed, left=left)
+    unknown = [JobStatus(name, None, at) for name in ("x", "y")]
+    first, *others = without_superseded([earlier, later, *unknown])
+    assert others == [later, *unknown]
+    assert (first.failed, first.left, first.superseded) == ((("c.mp4", failure),), left[1:], 2)
+    assert "0 done, 1 failed, 1 left, 2 done by a later job, " in lines_of(first, at)[0]
 
 
 def test_a_job_that_was_given_up_before_anything_was_done_is_not_told(
