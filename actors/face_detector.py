@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 
 from actors.appearance import appearance_of
 from actors.colour import frame_to_rgb
+from actors.crops import crop_of
 from actors.deadline import PART_SECONDS, each_within
 from actors.detection import DetectionSettings, MtcnnDetector
 from actors.fading import stretches
@@ -268,7 +269,7 @@ class FaceDetector:
             tier=tier,
             decision=decision,
             reason=self._reason(tier, decision),
-            crop=placement.crop_rect(box, timeline.tiles[at]),
+            crop=crop_of(timeline, pts, placement),
         )
 
     def _reason(self, tier: Tier, decision: Decision) -> str:

@@ -96,22 +96,23 @@ class Placement:
         """Result pixels per source pixel, (across, down)."""
         return self.result_size[0] / self.source_size[0], self.result_size[1] / self.source_size[1]
 
-    def crop_rect(self, box: Box, tile: Rect | None = None) -> Rect:
+    def crop_rect(self, box: Box, tile: Rect | None = None, *, step: int = 2) -> Rect:
         """The source pixels an expert is shown for a face: the box with its margin, inside the frame.
 
         Edges are even, so that a result of the same size cuts no chroma sample in two.
 
         Args:
             tile: of a meeting, in which the crop and its place in the result stay.
+            step: edges are at multiples of so many px, an even number; at the frame's and the tile's edge at that edge.
         """
         shown = box.grown(CROP_MARGIN)
         width, height = self.source_size
         x0, y0, x1, y1 = self._inner(tile) if tile else (0, 0, width, height)
         return Rect(
-            max(x0, _even_floor(shown.x0)),
-            max(y0, _even_floor(shown.y0)),
-            min(x1, _even_ceil(shown.x1)),
-            min(y1, _even_ceil(shown.y1)),
+            max(x0, step * math.floor(shown.x0 / step)),
+            max(y0, step * math.floor(shown.y0 / step)),
+            min(x1, step * math.ceil(shown.x1 / step)),
+            min(y1, step * math.ceil(shown.y1 / step)),
         )
 
     def _inner(self, tile: Rect) -> Rect:

@@ -33,6 +33,9 @@ FADE_SECONDS = Fraction(1, 5)
 NEIGHBOUR_FRAMES = Fraction(3, 2)
 """Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
 
+STILL = 0.03
+"""Share of a face's width by which the edges of its box may waver and the face is still said to stay in its place."""
+
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
@@ -253,6 +256,19 @@ class TrackTimeline:
         """The box at `pts`: linear between grid points, held beyond the first and the last."""
         before, after, share = self._between(pts)
         return Box(*(a + (b - a) * share for a, b in zip(self.boxes[before], self.boxes[after], strict=True)))
+
+    def still_box_at(self, pts: int) -> Box | None:
+        """What holds every box found near `pts`, where the face stays in its place; None where it moves.
+
+        Near is what the smoothed box there follows from.
+        """
+        before, after, share = self._between(pts)
+        last = after if share > 0 else before
+        found = np.array([found.box for found in self.track.detections[max(0, before - REACH) : last + REACH + 1]])
+        low, high = found.min(axis=0), found.max(axis=0)
+        if (high - low).max() > STILL * self.boxes[before].width:
+            return None
+        return Box(float(low[0]), float(low[1]), float(high[2]), float(high[3]))
 
     def landmarks_at(self, pts: int) -> Landmarks:
         """The landmarks at `pts`, as the box."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from actors.crops import crop_of
 from actors.fading import Stretch
 from actors.geometry import Placement, Rect, landmarks_in_crop
 from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
@@ -29,8 +30,9 @@ _REFERENCE_REACH = 4
 _BEST_FACES = 5
 """So many of the sharpest there make it."""
 
-_KEPT_MARGIN = 0.15
-"""Share of the box that is kept of a searched frame about a crop: the smoothed box is near the one found."""
+_KEPT_MARGIN = 0.25
+"""Share of the box that is kept of a searched frame about a crop: the smoothed box is near the one found, and the crop
+of a face that stays reaches a little farther."""
 
 
 class SearchedFaces:
@@ -144,7 +146,7 @@ class Witnesses:
         self, face: FaceInFrame, at: int, timeline: TrackTimeline, crop_indices: Mapping[tuple[int, int], int]
     ) -> int:
         found, box, pts = timeline.track.detections[at], timeline.boxes[at], timeline.grid_pts[at]
-        crop = self._placement.crop_rect(box, timeline.tiles[at])
+        crop = crop_of(timeline, pts, self._placement)
         pixels_rgb = self._searched.cut(found, crop)
         identity = None if pixels_rgb is None else self._searched.identity_near(timeline, at)
         if pixels_rgb is None or identity is None:
