@@ -108,10 +108,16 @@ def _manifest_folder(result: str, store: Store) -> str | None:
 
 
 def _row_of(source: Source, rows: list[Row]) -> Row | None:
-    """The row that speaks of this source; one of a finished result, and of this very version, before others."""
+    """The row that speaks of this source; one of a finished result, and of this very version, before others.
+
+    Of several such the last: rows come job by job, and a later job's result took the place of an earlier one's. Where
+    none speaks of it, one of a folder above it that was refused as a whole.
+    """
     mine = [row for row in rows if row["source"] == source.url or row["video"] == source.relative_path]
+    if not mine:
+        mine = [row for row in rows if row["status"] != "done" and source.url.startswith(join(row["source"], ""))]
 
     def fit(row: Row) -> tuple[bool, bool]:
         return row["source_version"] == source.identity.version, row["status"] == "done"
 
-    return max(mine, key=fit, default=None)
+    return max(reversed(mine), key=fit, default=None)

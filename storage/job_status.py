@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from fractions import Fraction
 
 from storage.catalogue import Source
@@ -17,8 +17,6 @@ from storage.kept_probes import left_probe
 from storage.receipts import RECEIPT_SUFFIX, WorkArea
 from storage.shards import PtsRange, chain_covering, plan_shards
 from storage.store import Store, StoredFile, join
-
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class JobStatus:
     given_up: int = 0
     """Videos that would be left, had `facemill clean` not given them up."""
     superseded: int = 0
-    """Videos that failed or would be left, had a job that was begun later not done them."""
+    """Videos that would have failed, or be left or lost, had a later job not done them."""
     lost: tuple[str, ...] = ()
     """Of those done, the ones whose result is not in place any more; empty unless it was looked for."""
 
@@ -115,19 +113,26 @@ def job_status(folder: JobFolder, store: Store) -> JobStatus:
 
 
 def without_superseded(statuses: Sequence[JobStatus]) -> list[JobStatus]:
-    """Of the jobs of one destination, in the same order: what a later one has done counts only there.
+    """What a later job of the destination has done counts only there.
 
-    Since a changed source makes another job, nobody comes back for what became of it in the earlier one.
+    A changed source makes another job, and so do other settings, whose results take the place of the earlier ones:
+    nobody comes back for what became of a video in the job before.
+
+    Args:
+        statuses: of the jobs of one destination, the one that was active last at the end; they are returned so.
     """
-    told: dict[str, JobStatus] = {}
+    told: list[JobStatus] = []
     done_later: set[str] = set()
-    for status in sorted(statuses, key=lambda each: each.begun or _LONG_AGO, reverse=True):
+    for status in reversed(statuses):
+        replaced = done_later.intersection(status.lost)
         failed = tuple(each for each in status.failed if each[0] not in done_later)
         left = tuple(each for each in status.left if each.video not in done_later)
-        gone = len(status.failed) - len(failed) + len(status.left) - len(left)
-        told[status.job] = replace(status, failed=failed, left=left, superseded=gone)
-        done_later.update(status.done)
-    return [told[status.job] for status in statuses]
+        done = tuple(video for video in status.done if video not in replaced)
+        lost = tuple(video for video in status.lost if video not in replaced)
+        gone = len(replaced) + len(status.failed) - len(failed) + len(status.left) - len(left)
+        told.append(replace(status, done=done, failed=failed, left=left, lost=lost, superseded=gone))
+        done_later.update(set(done) - set(lost))
+    return told[::-1]
 
 
 def recorded_sources(record: JobRecord) -> Iterator[Source]:

@@ -171,17 +171,25 @@ def test_the_record_of_a_job_holds_no_secret_and_stays_as_it_was_begun(begun: Be
 
 
 def test_what_a_later_job_has_done_is_not_told_of_the_earlier_one_again() -> None:
-    """A source that changed while a job ran has failed in it, and is done in the next one, which has another name."""
+    """A source that changed while a job ran has failed in it; a result was replaced by one of other settings."""
     at, failure = datetime(2026, 1, 2, tzinfo=UTC), Failure(reason="the file changed while the job ran")
-    later = JobStatus("later", at, at, done=("a.mp4", "b.mp4"), failed=(("c.mp4", failure),))
     left = (VideoLeft("b.mp4", 1, 2), VideoLeft("d.mp4", 1, 2))
-    failed = (("a.mp4", failure), ("c.mp4", failure))
-    earlier = JobStatus("earlier", at - timedelta(days=1), at, failed=failed, left=left)
-    unknown = [JobStatus(name, None, at) for name in ("x", "y")]
-    first, *others = without_superseded([earlier, later, *unknown])
-    assert others == [later, *unknown]
-    assert (first.failed, first.left, first.superseded) == ((("c.mp4", failure),), left[1:], 2)
-    assert "0 done, 1 failed, 1 left, 2 done by a later job, " in lines_of(first, at)[0]
+    earlier = JobStatus(
+        "earlier",
+        at,
+        at,
+        done=("e.mp4", "f.mp4", "g.mp4"),
+        failed=(("a.mp4", failure), ("c.mp4", failure)),
+        left=left,
+        lost=("e.mp4", "f.mp4"),
+    )
+    later = JobStatus("later", at, at, done=("a.mp4", "b.mp4", "e.mp4", "g.mp4"), failed=(("c.mp4", failure),))
+    unknown = JobStatus("x", None, at)
+    first, *others = without_superseded([earlier, unknown, later])
+    assert others == [unknown, later]
+    assert (first.done, first.lost, first.failed) == (("f.mp4", "g.mp4"), ("f.mp4",), (("c.mp4", failure),))
+    assert (first.left, first.superseded) == (left[1:], 3)
+    assert "1 done, 1 failed, 2 left, 3 done by a later job, " in lines_of(first, at)[0]
 
 
 def test_a_job_that_was_given_up_before_anything_was_done_is_not_told(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -28,6 +29,7 @@ from flows.pairing import pairs_of
 from flows.restore import restore
 from flows.verdicts import Verdict, print_verdicts
 from storage.assembly import assemble_video
+from storage.catalogue import find_sources
 from storage.checks import Check, State
 from storage.containers import choose_container
 from storage.encoding import EncodeSettings, SizeSettings
@@ -401,6 +403,40 @@ def test_a_comparison_is_known_by_the_manifest_too(tmp_path: Path) -> None:
     commit_part(area, source, "videos", [row], Store())
     join_tables(area, [source], {}, Store())
     assert variant_of("a.mp4", "other.compare.mp4") == "compare"
+
+
+def test_of_two_jobs_that_made_a_result_the_later_one_is_gone_by(tmp_path: Path) -> None:
+    """It has other settings, and its result took the place of the earlier one's."""
+    source, store = source_of(make_video(tmp_path / "a.mp4", Clip(frames=2))), Store()
+    out = tmp_path / "out"
+    for number, job in enumerate(("later in the alphabet", "first", "last of all")):
+        area = WorkArea(str(out / "_facemill" / job))
+        commit_part(area, source, "videos", [done_video_row(source, {"output": "a.mp4", "output_size": number})], store)
+        for file in area_files(area):
+            os.utime(file, (1000 + number, 1000 + number))
+    for named in (out, out / "a.mp4"):
+        (pair,) = pairs_of([source.url], str(named), store)
+        assert pair.row is not None
+        assert pair.row["output_size"] == 2
+
+
+def test_what_lies_behind_a_folder_that_was_refused_has_its_reason(tmp_path: Path) -> None:
+    outside, folder, out = tmp_path / "outside", tmp_path / "in", tmp_path / "out"
+    outside.mkdir()
+    make_video(outside / "x.mp4", Clip(frames=2))
+    folder.mkdir()
+    (folder / "more").symlink_to(outside)
+    (refused,) = find_sources([str(folder)], Store())
+    area = WorkArea(str(out / "_facemill" / "job"))
+    join_tables(area, [refused], {refused.key: refused.refusal}, Store())
+    (pair,) = pairs_of([str(folder)], str(out), Store())
+    assert pair.source.relative_path == "more/x.mp4"
+    assert pair.row is not None
+    assert "is a link out of" in pair.row["reason"]
+
+
+def area_files(area: WorkArea) -> list[Path]:
+    return [path for path in Path(area.url).rglob("*") if path.is_file()]
 
 
 def test_a_source_that_cannot_be_read_costs_no_other_its_verdict(  # type: ignore[no-untyped-def]
