@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from actors.consistency import restore_agreeing
 from actors.deadline import PART_SECONDS, each_within
@@ -18,7 +19,7 @@ from actors.geometry import Landmarks, Placement, landmarks_in_crop
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
-from actors.steadying import Shown, steadied
+from actors.steadying import Shown, between_keys, spline_weights, steadied
 from actors.tracking import DetectionGrid
 from actors.work import FaceInFrame, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
@@ -121,9 +122,27 @@ def restored_row(
     for face in faces:
         if face.decision is routed_here:
             for index in face.crop_indices:
-                patch = steadied(shown[index], [shown[at] for at in next_to.get(index, ())])
-                left[index] = placement.resample(patch, face.crop)
+                beside = [shown[at] for at in next_to.get(index, ())]
+                keys = _keys(face, work.witnesses, shown) if steadying else []
+                left[index] = placement.resample(_steady(shown[index], beside, keys), face.crop)
     return replace(work, faces=faces, crops=left)
+
+
+def _keys(face: FaceInFrame, witnesses: Sequence[Witness], shown: Mapping[int, Shown]) -> list[tuple[Shown, float]]:
+    """The grid points between which a face that stays is shown, and the share of each."""
+    shares = zip(face.keys, spline_weights(face.along), strict=False)
+    return [(shown[witnesses[number].crop_index], share) for number, share in shares if number >= 0 and share > 0]
+
+
+def _steady(face: Shown, beside: Sequence[Shown], keys: Sequence[tuple[Shown, float]]) -> NDArray[np.uint8]:
+    """A face's patch without what an expert draws anew: by grid points where it stays, by its neighbours elsewhere."""
+    if not keys:
+        return steadied(face, beside)
+    held, share = between_keys(face, keys)
+    if share.min() < 1:  # a blink, say; to look for it costs more than all the rest
+        own = steadied(face, beside).astype(np.float32)
+        held = own + share[..., None] * (held - own)
+    return np.clip(np.rint(held), 0, 255).astype(np.uint8)
 
 
 def neighbours(work: ShardWork, route: Decision) -> dict[int, tuple[int, ...]]:

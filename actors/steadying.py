@@ -4,6 +4,10 @@ A neighbour is brought to its place by dense optical flow between the source cro
 using Dense Inverse Search", 2016, as OpenCV has it) and counts as far as it shows the same (bilateral in time: Tomasi
 and Manduchi, 1998): what moves in another way, a blink or a hand, keeps its own frame's pixels. Before and after count
 alike, so nothing lags.
+
+A face that stays in its place needs no flow, and more than its neighbours to be steady: what a codec changes in it
+stays changed. Where its source is what it is at the grid points about it, it is shown by a cubic B-spline of what was
+restored there (de Boor, "A Practical Guide to Splines", 1978): smooth over some twenty frames.
 """
 
 from __future__ import annotations
@@ -28,6 +32,20 @@ _FLOW_SCALE = 2
 
 _NARROWEST = 16
 """Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
+
+
+_SAME, _OTHER = 3.0, 6.0
+"""Grey levels by which the source may differ from that of a grid point, over a px or two, and is the same; and from
+which on it is something else."""
+
+_SAME_SIGMA = 1.5
+"""Px of the source over which that is looked at."""
+
+_ENOUGH = 0.5
+"""Share of the spline's weights in grid points that show the same by which it counts whole."""
+
+_LEAST_WEIGHT = np.float32(1e-6)
+"""Where no grid point shows the same, there is nothing to divide by."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +82,48 @@ def steadied(face: Shown, neighbours: Sequence[Shown]) -> NDArray[np.uint8]:
         total += weight[..., None] * there
         weights += weight
     return np.clip(np.rint(total / weights[..., None]), 0, 255).astype(np.uint8)
+
+
+def spline_weights(along: float) -> tuple[float, float, float, float]:
+    """Shares of four grid points, the second of which is `along` (0 to 1) before the frame; they sum to 1."""
+    u = along
+    return (1 - u) ** 3 / 6, (3 * u**3 - 6 * u**2 + 4) / 6, (-3 * u**3 + 3 * u**2 + 3 * u + 1) / 6, u**3 / 6
+
+
+def between_keys(face: Shown, keys: Sequence[tuple[Shown, float]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A face that stays in its place, from what was restored of it at grid points; its own patch is not looked at.
+
+    Args:
+        keys: the face there, and the share of each.
+
+    Returns:
+        (kH, kW, 3) its patch, and (kH, kW) how far that counts, 0 to 1: as far as the source shows the same there.
+    """
+    height, width = face.crop_rgb.shape[:2]
+    tall, wide = face.patch_rgb.shape[:2]
+    scale = wide // width
+    total, weights = np.zeros((tall, wide, 3), np.float32), np.zeros((tall, wide), np.float32)
+    for key, share in keys:
+        across, down = key.rect.x0 - face.rect.x0, key.rect.y0 - face.rect.y0
+        source = _moved(key.crop_rgb, across, down, (width, height))
+        inside = _moved(np.full(key.crop_rgb.shape[:2], 255, np.uint8), across, down, (width, height)) > 0
+        apart = np.abs(source.astype(np.float32) - face.crop_rgb).mean(axis=2)
+        apart = np.asarray(cv2.GaussianBlur(apart, (0, 0), _SAME_SIGMA), np.float32)
+        same = (np.clip((_OTHER - apart) / (_OTHER - _SAME), 0, 1) * inside).astype(np.float32)
+        weight = np.float32(share) * cv2.resize(same, (wide, tall), interpolation=cv2.INTER_LINEAR)
+        total += weight[..., None] * _moved(key.patch_rgb, scale * across, scale * down, (wide, tall))
+        weights += weight
+    held = total / np.maximum(weights, _LEAST_WEIGHT)[..., None]
+    return np.asarray(held, np.float32), np.asarray(np.minimum(weights / _ENOUGH, 1), np.float32)
+
+
+def _moved(image: NDArray[np.uint8], across: int, down: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """An image moved by whole px into a picture of `size` (width, height), 0 where it has none."""
+    moved = np.zeros((size[1], size[0], *image.shape[2:]), np.uint8)
+    there = moved[max(0, down) : max(0, down + image.shape[0]), max(0, across) : max(0, across + image.shape[1])]
+    here = image[max(0, -down) :, max(0, -across) :][: there.shape[0], : there.shape[1]]
+    there[: here.shape[0], : here.shape[1]] = here
+    return moved
 
 
 def _at(

@@ -40,6 +40,9 @@ _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
 
+KEYS_BACK, KEYS_AHEAD = 1, 2
+"""Grid points, from a frame's own, whose restored faces are shown between them where a face stays in its place."""
+
 
 @dataclass(frozen=True)
 class DetectionGrid:
@@ -98,7 +101,8 @@ class DetectionGrid:
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        return max(self._cells(self.fade) + WINDOW_RADIUS, REACH) + _LEAD_OUT + self._cells(self.cut_reach)
+        seen = REACH + KEYS_AHEAD - 1  # the grid point after a frame is smoothed over, too
+        return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property
     def cut_reach(self) -> Fraction:
@@ -274,6 +278,10 @@ class TrackTimeline:
         """The landmarks at `pts`, as the box."""
         before, after, share = self._between(pts)
         return blended(self.landmarks[before], self.landmarks[after], share)
+
+    def along(self, pts: int) -> float:
+        """How far `pts` is from the grid point at or before it to the next, 0 to 1; 0 beyond the first and the last."""
+        return self._between(pts)[2]
 
     def _between(self, pts: int) -> tuple[int, int, float]:
         """Indices of the grid points around `pts`, and how far it is from the one to the other, 0 to 1."""

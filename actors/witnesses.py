@@ -17,7 +17,7 @@ from actors.crops import crop_of
 from actors.fading import Stretch
 from actors.geometry import Placement, Rect, landmarks_in_crop
 from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
-from actors.tracking import Detection, TrackTimeline
+from actors.tracking import KEYS_AHEAD, KEYS_BACK, Detection, TrackTimeline
 from actors.work import FaceInFrame, Witness
 
 LOOKS_BACK, LOOKS_AHEAD = 1, 1
@@ -110,12 +110,20 @@ class Witnesses:
             at = timeline.position(face.pts)
             if face.crop_index >= 0 and at is not None:
                 own = stretches[face.track]
-                near = range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)
-                same = [k if 0 <= k < len(own) and own[k] == own[at] else -1 for k in near]
-                numbers = [self._number(face, k, timeline, own, crop_indices) if k >= 0 else -1 for k in same]
-                earlier, here = [-1, -1, *(number for number in numbers[: LOOKS_BACK + 1] if number >= 0)][-2:]
-                following = next((number for number in numbers[LOOKS_BACK + 1 :] if number >= 0), -1)
+                first, last = at - max(LOOKS_BACK, KEYS_BACK), at + max(LOOKS_AHEAD, KEYS_AHEAD)
+                stays = face.second_crop_index < 0 and timeline.still_box_at(face.pts) is not None
+                numbers = {
+                    k: self._number(face, k, timeline, own, crop_indices)
+                    for k in range(first, (last if stays else at + LOOKS_AHEAD) + 1)
+                    if 0 <= k < len(own) and own[k] == own[at]
+                }
+                known = [numbers.get(k, -1) for k in range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)]
+                earlier, here = [-1, -1, *(each for each in known[: LOOKS_BACK + 1] if each >= 0)][-2:]
+                following = next((each for each in known[LOOKS_BACK + 1 :] if each >= 0), -1)
                 face = replace(face, witnesses=(earlier, here, following))
+                if stays:
+                    keys = tuple(numbers.get(k, -1) for k in range(at - KEYS_BACK, at + KEYS_AHEAD + 1))
+                    face = replace(face, keys=keys, along=timeline.along(face.pts))
             judged.append(face)
         return judged
 

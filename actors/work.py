@@ -79,6 +79,11 @@ class FaceInFrame:
     witnesses: tuple[int, ...] = ()
     """Indices among the row's witnesses: of the last two of its track and decision at or before this frame, and of the
     first one after it; -1 for one that there is not. Empty where the identity gate is off or has nothing to judge."""
+    keys: tuple[int, ...] = ()
+    """Of a face that stays in its place: indices among the row's witnesses, of those at the grid point before its own,
+    at its own, and at the two after it; -1 for one that there is not. Empty for a face that moves."""
+    along: float = 0.0
+    """How far it is from its own grid point to the next, 0 to 1; told with `keys`."""
     identity: float | None = None
     """Cosine of the restored face to its track's own identity at the last witness, before any weakening."""
     source_identity: float | None = None
@@ -114,6 +119,8 @@ _FACE_SCHEMA = pa.schema(
         ("crop_index", pa.int32()),
         ("second_crop_index", pa.int32()),
         ("witnesses", pa.list_(pa.int32())),
+        ("keys", pa.list_(pa.int32())),
+        ("along", pa.float64()),
         ("identity", pa.float64()),
         ("source_identity", pa.float64()),
     ]
@@ -243,6 +250,7 @@ def _face(row: dict[str, Any]) -> FaceInFrame:
         "tier": Tier(row["tier"]),
         "decision": Decision(row["decision"]),
         "witnesses": tuple(row["witnesses"]),
+        "keys": tuple(row["keys"]),
     }
     return FaceInFrame(**{**row, **told})
 

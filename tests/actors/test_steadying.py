@@ -13,7 +13,7 @@ from skimage.data import astronaut
 from actors.expert_restorer import neighbours
 from actors.geometry import Rect
 from actors.routing import Decision
-from actors.steadying import Shown, steadied
+from actors.steadying import Shown, between_keys, spline_weights, steadied
 from actors.work import FaceInFrame, ShardWork
 from tests.actors.test_work import SHARD, face
 
@@ -63,6 +63,47 @@ def test_a_blink_is_of_its_own_frame_alone() -> None:
 def test_without_neighbours_a_patch_is_what_it_is() -> None:
     here = shown(0, noise=1)
     assert steadied(here, []) is here.patch_rgb
+
+
+@pytest.mark.parametrize("along", [0.0, 0.3, 1.0])
+def test_a_face_that_stays_is_smooth_over_the_grid_points_about_it(along: float) -> None:
+    truth, here, weights = shown(0), shown(0, noise=1), spline_weights(along)
+    keys = [(shown(0, noise=2 + number), weight) for number, weight in enumerate(weights)]
+    held, share = between_keys(here, keys)
+    assert share.min() == 1
+    assert np.isclose(sum(weights), 1)
+    assert np.abs(held[16:-16, 16:-16] - truth.patch_rgb[16:-16, 16:-16]).mean() < 0.8 * off(here.patch_rgb, truth)
+
+
+def test_from_one_grid_point_to_the_next_nothing_jumps() -> None:
+    """What is restored there changes at once; what is shown does so evenly."""
+    dark, light = shown(0), replace(shown(0), patch_rgb=np.minimum(shown(0).patch_rgb, 205) + np.uint8(50))
+    keys, levels = [dark] * 4 + [light] * 4, []
+    for frame in range(5 * 5):
+        at, within = divmod(frame, 5)
+        held, _ = between_keys(dark, list(zip(keys[at : at + 4], spline_weights(within / 5), strict=True)))
+        levels.append(held[20:-20, 20:-20].mean())
+    steps = np.diff(levels)
+    assert steps.min() >= 0
+    assert steps.max() < 0.2 * (levels[-1] - levels[0])
+
+
+def test_what_differs_from_the_grid_points_is_not_held() -> None:
+    blinking, open_eyes = shown(0, blink=True), shown(0)
+    held, share = between_keys(blinking, [(open_eyes, weight) for weight in spline_weights(0.5)])
+    assert share[65:85, 65:115].max() == 0
+    assert share[-30:, -30:].min() == 1
+    assert np.array_equal(np.rint(held[-30:, -30:]), open_eyes.patch_rgb[-30:, -30:])
+
+
+def test_a_grid_point_whose_crop_lies_elsewhere_is_brought_over() -> None:
+    here = shown(0)
+    wider = np.pad(here.crop_rgb, ((8, 0), (8, 0), (0, 0))), np.pad(here.patch_rgb, ((32, 0), (32, 0), (0, 0)))
+    rect = Rect(here.rect.x0 - 8, here.rect.y0 - 8, here.rect.x1, here.rect.y1)
+    for key, other in ((Shown(*wider, rect), here), (here, Shown(*wider, rect))):
+        held, share = between_keys(other, [(key, 1.0)])
+        assert np.array_equal(held[share == 1], other.patch_rgb[share == 1])
+        assert (share == 1).mean() > 0.6
 
 
 def row(*faces: FaceInFrame, beside: tuple[FaceInFrame, ...] = ()) -> ShardWork:
