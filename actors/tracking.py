@@ -101,7 +101,9 @@ class DetectionGrid:
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        seen = REACH + KEYS_AHEAD - 1  # the grid point after a frame is smoothed over, too
+        # A grid point's box follows from the REACH ones after it, the last of which a search one farther may fill in;
+        # the grid point after a frame, by whose box its own is found, is among the _LEAD_OUT.
+        seen = REACH + KEYS_AHEAD - 1
         return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from actors.crops import crop_of
+from actors.crops import STILL_STEP, crop_of
 from actors.fading import Stretch
 from actors.geometry import Placement, Rect, landmarks_in_crop
 from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
@@ -30,9 +30,9 @@ _REFERENCE_REACH = 4
 _BEST_FACES = 5
 """So many of the sharpest there make it."""
 
-_KEPT_MARGIN = 0.25
-"""Share of the box that is kept of a searched frame about a crop: the smoothed box is near the one found, and the crop
-of a face that stays reaches a little farther."""
+_KEPT_MARGIN = 0.2
+"""Share of the box that is kept of a searched frame about a crop: the smoothed box is near the one found, and what
+holds all boxes of a face that stays reaches little farther."""
 
 
 class SearchedFaces:
@@ -48,7 +48,7 @@ class SearchedFaces:
 
     def keep(self, frame_rgb: NDArray[np.uint8], found: Detection) -> None:
         """Keep what witnesses need of a face, and of the frame it was found in."""
-        rect = self._placement.crop_rect(found.box.grown(_KEPT_MARGIN))
+        rect = self._placement.crop_rect(found.box.grown(_KEPT_MARGIN), step=STILL_STEP)
         if rect.width > 0 and rect.height > 0:
             self._kept[found.identifier] = (rect, frame_rgb[rect.slices].copy())
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -20,7 +20,7 @@ from flows.config import load_config
 from flows.status import status
 from flows.steps import say
 from flows.weights import app as weights_commands
-from storage.errors import FacemillError
+from storage.errors import FacemillError, UsageError
 from storage.words import printable
 from weights import DEFAULT_FIDELITY, WeightsError
 
@@ -234,6 +234,7 @@ def _for_a_person(docstring: str) -> str:
 
 def main() -> None:
     """Entry point: errors meant for a person become one line and exit code 2."""
+    sys.stdout = cast(TextIO, _Output(sys.stdout))
     try:
         sys.exit(app(prog_name="facemill", standalone_mode=False) or 0)
     except _BAD_COMMAND_LINE as error:
@@ -244,11 +245,33 @@ def main() -> None:
         _end_with(f"{error.format_message().rstrip('.')}. See `{command} --help`")
     except (FacemillError, WeightsError) as error:
         _end_with(str(error))
-    except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+
+
+class _Output:
+    """Standard output, of which it is told in one line that it takes no more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._told():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with self._told():
+            self._stream.flush()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # who reads it has read enough
             raise
-        # Of files there are names: this was a line to the terminal, or to where the command's output goes.
-        _end_with("what was to be told could not be written: no room is left there. The rest is as it was")
+        except OSError as error:
+            raise UsageError(f"standard output takes no more ({error.strerror}). Give it a place with room") from error
 
 
 def _end_with(error: str) -> NoReturn:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
@@ -25,15 +25,16 @@ from flows.steps import Step
 from storage.catalogue import Source
 from storage.containers import choose_container
 from storage.encoding import output_picture, require_encodable
-from storage.errors import FacemillError, NoRoomError, SourceError
+from storage.errors import DestinationError, FacemillError, NoRoomError, SourceError
 from storage.failures import Failure
 from storage.finishing import output_path
 from storage.kept_probes import kept_probe
 from storage.probe import VideoProbe
 from storage.receipts import WorkArea
 from storage.shards import plan_shards
+from storage.storage_errors import storage_errors_as
 from storage.store import Store, join
-from storage.video_rows import known_results
+from storage.video_rows import KnownResults, known_results
 
 _ASKED_AT_A_TIME = 16
 """Places of results that are looked at: storage is waited for."""
@@ -89,10 +90,11 @@ def _without_foreign(
 ) -> tuple[list[VideoPlan], list[tuple[Source, Failure]]]:
     """Those of `plans` whose results replace nothing but results; the others are unusable, too."""
     places = [(plan, output_path(plan.choice, each)) for plan in plans for each in job.config.variants]
-    with ThreadPoolExecutor(_ASKED_AT_A_TIME) as pool:
-        there = list(pool.map(lambda place: job.store.exists(join(job.out, place[1])), places))
-    taken = [place for place, is_there in zip(places, there, strict=True) if is_there]
-    known = known_results(job.out, job.store) if taken and not job.config.force else frozenset()
+    with storage_errors_as(DestinationError, job.out):
+        with ThreadPoolExecutor(_ASKED_AT_A_TIME) as pool:
+            there = list(pool.map(lambda place: job.store.exists(join(job.out, place[1])), places))
+        taken = [place for place, is_there in zip(places, there, strict=True) if is_there]
+        known = known_results(job.out, job.store) if taken and not job.config.force else KnownResults()
     refused: dict[str, Failure] = {}
     for plan, output in taken:
         reason = _why_not_replaced(job, plan.source, output, known)
@@ -102,11 +104,11 @@ def _without_foreign(
     return [plan for plan in plans if plan.key not in refused], unusable
 
 
-def _why_not_replaced(job: Job, source: Source, output: str, known: Collection[str]) -> str:
+def _why_not_replaced(job: Job, source: Source, output: str, known: KnownResults) -> str:
     """Why what is at the place of a result must stay; empty when it is a result, or `--force` is given."""
     if job.store.is_folder(join(job.out, output)):
         return "is a folder, where the result belongs. Move it away, or choose another --out"
-    if job.config.force or output in known or job.store.exists(job.area.joining(source)):
+    if job.config.force or output in known.outputs or source.key in known.made_again:
         return ""
     return (
         "is there already, and no job has it on record as its result. Move it away, choose another --out, or have it "

@@ -69,7 +69,8 @@ def standing_of(job: Job, outcome: Outcome) -> Standing:
 def take_over_done(job: Job, standing: Standing) -> int:
     """Make done what another job of the destination has done in the same way; returns how many videos these are.
 
-    Only where there is one is anything written. `--force` takes nothing over, and no more does what it has marked.
+    Only where there is one is anything written. `--force` takes nothing over, nor is anything taken over that it has
+    marked, or beside another run.
     """
     if job.config.force:
         return 0
@@ -77,10 +78,14 @@ def take_over_done(job: Job, standing: Standing) -> int:
     sources = [each for each in standing.pending if each not in standing.lost and job.area.redo(each) not in again]
     settings = json.loads(json.dumps(job.config.told()))  # as they come back from a record
     found = done_elsewhere(job.area, job.out, sources, settings, dict(job.weights), job.store)
-    if found:
-        put_on_record(job)
-        take_over(job.area, found, job.store)
-    return len(found)
+    if not found:
+        return 0
+    put_on_record(job)
+    with run_lock(job.area) as lock:
+        if not lock.try_alone():  # a run by `--force`, say, which has marked what was here to be made again
+            return 0
+        job.store.remove([job.area.abandoned])
+        return take_over(job.area, found, job.store)
 
 
 def done_of(job: Job) -> list[str]:

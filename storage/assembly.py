@@ -92,7 +92,7 @@ def assemble_video(
         raise MediaError(f"{name}: not one frame of its video stream could be decoded")
     timing = _joined_timing(segments, probe)
     joined = _JoinedPackets(segments, probe, timing)
-    with temporary_folder() as scratch:
+    with temporary_folder(alone=False) as scratch:  # the result is written to where it belongs
         template_path = tagged_template(segments[0], probe, scratch)
         with (
             open_container(source, name=name) as container,

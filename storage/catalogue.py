@@ -341,23 +341,19 @@ def _expand_list(path: str, search: _Search) -> list[Source]:
         FacemillError: no line gives one; or a line is no name of a source at all.
     """
     sources: list[Source] = []
-    absent: list[tuple[str, SourceError]] = []
+    absent: list[Source] = []
     for listed in listed_sources(path):
         try:
             sources += _videos_of(listed.source, search)
         except SourceError as error:
-            absent.append((listed.source, SourceError(f"{listed.where}: {error}")))
+            # Called by its line: a name it might share with a video that is there.
+            name = f"{os.path.basename(path)}, line {listed.line}"
+            absent.append(Source(listed.source, name, UNREADABLE, f"{listed.where}: {error}"))
         except FacemillError as error:
             raise type(error)(f"{listed.where}: {error}") from error
     if not sources:
-        raise absent[0][1]
-    sources += [_absent(source, str(error)) for source, error in absent]
-    return [_relative_to(os.path.dirname(path), source) for source in sources]
-
-
-def _absent(listed: str, reason: str) -> Source:
-    url = listed.rstrip("/")
-    return Source(url, posixpath.basename(url), UNREADABLE, reason)
+        raise SourceError(absent[0].refusal)
+    return [_relative_to(os.path.dirname(path), source) for source in sources] + absent
 
 
 def _relative_to(folder: str, source: Source) -> Source:

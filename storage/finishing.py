@@ -3,10 +3,11 @@
 Order of the writes, and what a crash between them leaves:
 
     1. work/<video>/joining.json                    what it is joined from; whoever joins it takes these receipts
-    2. DST/<video> (and its baseline, comparison)   finished files without a record: assembled again next time
-    3. parts/faces, parts/shards                    the same
-    4. parts/videos                                 the commit record: the video is done
-    5. removal of the working objects               some stay, and cost space only
+    2. announced/<video>.json                       where the results will be: what is there is no stranger's
+    3. DST/<video> (and its baseline, comparison)   finished files without a record: assembled again next time
+    4. parts/faces, parts/shards                    the same
+    5. parts/videos                                 the commit record: the video is done
+    6. removal of the working objects               some stay, and cost space only
 
 Two runs may do this at the same time: see `storage.receipts`. The one that comes later may find working objects gone;
 then the record says that the video is done.
@@ -15,6 +16,7 @@ then the record says that the video is done.
 from __future__ import annotations
 
 import hashlib
+import json
 import posixpath
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -106,6 +108,8 @@ def finish_video(order: FinishingOrder, store: Store) -> list[str]:
 def _finish(order: FinishingOrder, store: Store) -> dict[str, Any]:
     """Write results and rows; returns the row of `videos`."""
     order = replace(order, receipts=agreed_receipts(order.area, order.shard.source, order.receipts, store))
+    outputs = [output_path(order.choice, variant) for variant in order.variants]
+    store.commit_bytes(json.dumps(outputs).encode(), order.area.announced(order.shard.source))
     written = {variant: _assemble(order, variant, store) for variant in order.variants}
     return _commit_rows(order, *written["restored"], store)
 
@@ -155,7 +159,8 @@ def _remove_working_objects(area: WorkArea, source: Source, store: Store) -> lis
     """
     try:
         speaking, spoken_of = receipts_apart(store.list_files(area.video(source.key)))
-        store.remove([area.redo(source), area.failure(source)], speaking, spoken_of)
+        told = [area.redo(source), area.failure(source), area.announced(source)]
+        store.remove(told, speaking, spoken_of)
     except (OSError, ClientError) as error:
         return [f"its working files could not be removed ({explain(error)})"]
     return []

@@ -127,6 +127,14 @@ class WorkArea:
     def redone(self) -> str:
         return join(self.url, "redo")
 
+    def announced(self, source: Source) -> str:
+        """The places of a video's results, there before the first of them is, until the video is on record."""
+        return join(self.announcements, f"{source.key}.json")
+
+    @property
+    def announcements(self) -> str:
+        return join(self.url, "announced")
+
     def failure(self, source: Source) -> str:
         return join(self.failures, f"{source.key}.json")
 

@@ -17,6 +17,8 @@ class ListedSource:
 
     where: str
     """The list and the line, as a person is told."""
+    line: int
+    """From 1 on."""
     source: str
     """A URL as it is, or a path that begins at the list's folder."""
 
@@ -46,7 +48,7 @@ def listed_sources(path: str) -> list[ListedSource]:
         if is_list(line):
             raise SourceError(f"{where}: names another list, {line}. Write the sources themselves into one list")
         source = line if "://" in line else os.path.join(folder, os.path.expanduser(line))
-        listed.append(ListedSource(where, source))
+        listed.append(ListedSource(where, number, source))
     if not listed:
         raise SourceError(f"{path}: the list is empty. Write one source a line")
     return listed

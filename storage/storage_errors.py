@@ -77,8 +77,8 @@ def room_in(folder: str, *, alone: bool = True) -> Iterator[None]:
     """Tell that a disk is full, by the name of the folder that is written to in the block.
 
     Args:
-        alone: whether nothing else is written to in the block. If not, only a disk that now is full is told of; what
-            has filled another passes.
+        alone: whether nothing else is written to in the block. If not, only of a disk that now is full is told; what
+            has filled another, or used up a quota, passes.
 
     Raises:
         NoRoomError: it is.
@@ -87,10 +87,10 @@ def room_in(folder: str, *, alone: bool = True) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if _is_full(error):
-            if alone or error.errno == errno.EDQUOT or shutil.disk_usage(folder).free < _NO_ROOM_BYTES:
-                raise NoRoomError(no_room(folder, error)) from error
+        if not alone and (error.errno != errno.ENOSPC or shutil.disk_usage(folder).free >= _NO_ROOM_BYTES):
             raise
+        if _is_full(error):
+            raise NoRoomError(no_room(folder, error)) from error
         if error.errno == errno.EFBIG:
             raise DestinationError(f"{folder}: takes no file that large ({error}). Choose another place") from error
         raise

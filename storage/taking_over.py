@@ -30,7 +30,11 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 JOBS_LOOKED_AT = 30
-"""Of all jobs of a destination, those begun last. One that is run every night has everything in the last of them."""
+"""Of the jobs of a destination with the same settings and weights, those begun last. One that is run every night has
+everything in the last of them."""
+
+_RECORDS_READ = 300
+"""Of all jobs, those begun last: a record names every source, and is read to tell what a job's settings are."""
 
 _AT_A_TIME = 16
 """Videos, or jobs; storage is waited for more than the processor."""
@@ -79,18 +83,25 @@ def _stands(area: WorkArea, out: str, store: Store, source: Source) -> bool:
     return finished_row(area, out, source, store) is not None
 
 
-def take_over(area: WorkArea, found: Sequence[DoneElsewhere], store: Store) -> None:
-    """Make what was found done in this job, too, which is on record already."""
+def take_over(area: WorkArea, found: Sequence[DoneElsewhere], store: Store) -> int:
+    """Make what was found done in this job, too, which is on record already; returns how many it has taken.
 
-    def bring(done: DoneElsewhere) -> None:
+    A video whose rows the other job has given up meanwhile is not taken.
+    """
+    return sum(_each(partial(_bring, area, store), found))
+
+
+def _bring(area: WorkArea, store: Store, done: DoneElsewhere) -> bool:
+    try:
         for table in ("faces", "shards", "videos"):
             with (
                 store.local_copy(done.area.parts(done.source, table)) as rows,
                 store.staged(area.parts(done.source, table)) as copy,
             ):
                 shutil.copyfile(rows, copy)
-
-    _each(bring, found)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _each(act: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
@@ -110,7 +121,11 @@ def _alike(
         key=lambda each: each[0],
         reverse=True,
     )
-    for _, other in dated[:JOBS_LOOKED_AT]:
+    alike = 0
+    for _, other in dated[:_RECORDS_READ]:
         record = read_job_record(other, store)
         if record is not None and (record.settings, record.weights) == (settings, weights):
             yield other
+            alike += 1
+            if alike == JOBS_LOOKED_AT:
+                return

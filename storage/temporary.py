@@ -25,8 +25,11 @@ _TRIES = 100
 
 
 @contextmanager
-def temporary_folder() -> Iterator[Path]:
+def temporary_folder(*, alone: bool = True) -> Iterator[Path]:
     """A new, empty folder of this machine, removed at the end.
+
+    Args:
+        alone: whether nothing is written to elsewhere in the block, as of `room_in`.
 
     Raises:
         NoRoomError: the disk that it lies on is full.
@@ -35,7 +38,7 @@ def temporary_folder() -> Iterator[Path]:
     with room_in(tempfile.gettempdir()):
         folder, lock = _new_locked_folder()
     try:
-        with room_in(tempfile.gettempdir(), alone=False):
+        with room_in(tempfile.gettempdir(), alone=alone):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -6,8 +6,11 @@ run has finished or given up; so a part counts that is newer than the table, or 
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,10 +36,34 @@ def read_video_rows(out: str, store: Store) -> list[dict[str, Any]]:
     return [row for folder in job_folders(out, store) for row in rows_of_job(folder, store)]
 
 
-def known_results(out: str, store: Store) -> frozenset[str]:
-    """Paths below a destination at which a result is, or was, by the records of its jobs; in every variant."""
-    outputs = {row["output"] for row in read_video_rows(out, store) if row["status"] == "done"}
-    return frozenset(variant_path(output, variant) for output in outputs for variant in VARIANTS)
+@dataclass(frozen=True)
+class KnownResults:
+    """What the jobs of a destination have on record as their results.
+
+    Attributes:
+        outputs: paths below the destination at which one is, was, or is about to be.
+        made_again: `Source.key` of videos whose result is replaced, whatever is in its place.
+    """
+
+    outputs: frozenset[str] = frozenset()
+    made_again: frozenset[str] = frozenset()
+
+
+def known_results(out: str, store: Store) -> KnownResults:
+    """Read the records of every job: those of videos that are done, made again, or were about to be done."""
+    outputs: set[str] = set()
+    made_again: set[str] = set()
+    for folder in job_folders(out, store):
+        done = [row["output"] for row in rows_of_job(folder, store) if row["status"] == "done"]
+        outputs.update(variant_path(output, variant) for output in done for variant in VARIANTS)
+        for file in folder.files:
+            parent, name = posixpath.split(file.url)
+            if parent == folder.area.redone:
+                made_again.add(name)
+            elif parent == folder.area.announcements:
+                with suppress(FileNotFoundError):  # on record meanwhile, and removed
+                    outputs.update(json.loads(store.read_bytes(file.url)))
+    return KnownResults(frozenset(outputs), frozenset(made_again))
 
 
 def lost_results(out: str, folder: JobFolder, sizes: Mapping[str, int], store: Store) -> list[str]:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
+import pytest
 
 from actors.crops import STILL_STEP, crop_of
 from actors.geometry import Placement, Rect
 from actors.linking import link_tracks
 from actors.tiles import Tiles
-from actors.tracking import DetectedFrame, TrackTimeline
-from tests.actors.test_tracking import NO_CUTS, NO_TILES, STEP, frame_of
+from actors.tracking import KEYS_AHEAD, KEYS_BACK, DetectedFrame, TrackTimeline
+from storage.shards import PtsRange
+from tests.actors.test_tracking import GRID, NO_CUTS, NO_TILES, STEP, frame_of
 
 PLACEMENT = Placement((320, 240), (640, 480))
 SEARCHES = 24
 
 
 def timeline_of(frames: list[DetectedFrame]) -> TrackTimeline:
-    (track,) = link_tracks(frames, NO_CUTS, NO_TILES)
+    track = link_tracks(frames, NO_CUTS, NO_TILES)[0]
     return TrackTimeline.of(track, frames, NO_CUTS, NO_TILES)
 
 
-def wavering(*, by: float) -> list[DetectedFrame]:
+def wavering(*, by: float, seed: int = 1) -> list[DetectedFrame]:
     """A face of 80 px about a place where two even edges are equally near."""
-    edges = np.random.default_rng(1).uniform(-by, by, (SEARCHES, 4)) + np.array((104.0, 60.0, 184.0, 164.0))
+    edges = np.random.default_rng(seed).uniform(-by, by, (SEARCHES, 4)) + np.array((104.0, 60.0, 184.0, 164.0))
     return [frame_of(STEP * at, tuple(map(float, box))) for at, box in enumerate(edges)]
 
 
@@ -56,6 +61,23 @@ def test_where_a_face_stays_follows_from_the_searches_near_by() -> None:
     whole, later = timeline_of(frames), timeline_of(frames[8:])
     for pts in range(STEP * 13, STEP * 23):
         assert crop_of(later, pts, PLACEMENT) == crop_of(whole, pts, PLACEMENT)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_shard_sees_all_that_its_last_faces_are_shown_by(seed: int) -> None:
+    """Keys of its last frames lie behind it, where a missed search may be filled in from one still farther."""
+    rng = np.random.default_rng(seed)
+    grid = replace(GRID, fade=Fraction(STEP))  # nothing else reaches as far
+    end = STEP * 10 + 3  # in the cell of its last frame
+    frames = [frame if rng.random() > 0.3 else frame_of(frame.pts) for frame in wavering(by=1.0, seed=seed)]
+    frames = [*wavering(by=1.0)[:14], *frames[14:]]
+    behind = grid.window(PtsRange(0, end)).end
+    assert behind is not None
+    whole, shard = timeline_of(frames), timeline_of([frame for frame in frames if frame.pts < behind])
+    for at in range(10 - KEYS_BACK, 10 + KEYS_AHEAD + 1):
+        assert shard.boxes[at] == whole.boxes[at]
+        assert shard.landmarks[at] == whole.landmarks[at]
+        assert crop_of(shard, whole.grid_pts[at], PLACEMENT) == crop_of(whole, whole.grid_pts[at], PLACEMENT)
 
 
 def test_at_the_frames_edge_the_rectangle_ends_with_it() -> None:

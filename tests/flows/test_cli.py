@@ -184,4 +184,4 @@ def test_an_output_that_takes_no_more_is_told(capsys, monkeypatch) -> None:  # t
     with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
         monkeypatch.setattr("sys.stdout", full)
         told = refused(capsys, monkeypatch, "weights", "list")
-    assert "could not be written: no room" in told
+    assert told == "facemill: standard output takes no more (No space left on device). Give it a place with room"

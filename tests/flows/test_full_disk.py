@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import resource
 import shutil
 import signal
@@ -94,7 +95,7 @@ def test_a_video_that_is_joined_on_a_full_disk_appears_when_there_is_room(
     assert failure.reason.startswith(str(disk.path))
     assert FULL in failure.reason
     assert ("/work/" in failure.reason) == (room == 0)
-    assert names(disk.path) - before <= {"joining.json"}
+    assert names(disk.path) - before <= {"joining.json", posixpath.basename(area.announced(shards[0].source))}
     disk.resize(2000)
     assert finish_remotely._function(order, STORE) == (None, [])
     assert (disk.path / "a.mp4").exists()

@@ -16,6 +16,7 @@ from storage.failures import Failure
 from storage.job_record import commit_job_record
 from storage.manifest import commit_part, done_video_row
 from storage.receipts import WorkArea
+from storage.redoing import mark_again
 from storage.store import FileIdentity, Store
 from tests.flows.test_ledger import PROBE
 
@@ -98,11 +99,20 @@ def test_a_result_of_any_job_is_replaced_in_every_variant(tmp_path: Path) -> Non
     assert refused_by(of, plan) == {}
 
 
-def test_a_result_whose_record_a_crash_has_kept_back_is_replaced(tmp_path: Path) -> None:
+def test_a_result_whose_record_a_crash_has_kept_back_is_replaced_by_any_job(tmp_path: Path) -> None:
+    of, earlier = job(tmp_path), WorkArea(str(tmp_path / "_facemill" / "of the folder before it grew"))
+    plan = planned(of, "talk.mkv")
+    (tmp_path / "talk.mkv").write_text("result")
+    of.store.commit_bytes(b'["talk.mkv"]', earlier.announced(replace(plan.source, identity=FileIdentity(1, "0"))))
+    assert refused_by(of, plan) == {}
+
+
+def test_a_result_that_was_marked_to_be_made_again_is_replaced(tmp_path: Path) -> None:
+    """An attempt that failed has removed its record: the result was another than that told of."""
     of = job(tmp_path)
     plan = planned(of, "talk.mkv")
     (tmp_path / "talk.mkv").write_text("result")
-    of.store.commit_bytes(b"[]", of.area.joining(plan.source))
+    mark_again(of.area, plan.source, of.store)
     assert refused_by(of, plan) == {}
 
 

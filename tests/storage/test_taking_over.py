@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +61,42 @@ def test_what_is_done_elsewhere_is_taken_over_whole(place: Place) -> None:
     join_tables(now, [A], {}, store)
     for table in ("faces", "shards", "videos"):
         assert store.read_bytes(now.parts(A, table)) == store.read_bytes(earlier.parts(A, table))
+
+
+@pytest.mark.parametrize("step", [0, 1, 2])
+def test_a_run_that_is_killed_on_the_way_has_taken_nothing(
+    step: int, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, out = place
+    earlier, now = job(place, "1" * 16), WorkArea(join(out, "_facemill", "2" * 16))
+    finish(earlier, A, place)
+    found, written = found_by(now, place), iter(range(3))
+    staged = Store.staged
+
+    def killed_before(self: Store, url: str) -> AbstractContextManager[Path]:
+        if next(written) == step:
+            raise KeyboardInterrupt
+        return staged(self, url)
+
+    monkeypatch.setattr(Store, "staged", killed_before)
+    with pytest.raises(KeyboardInterrupt):
+        take_over(now, found, store)
+    monkeypatch.undo()
+    assert len(store.list_files(now.all_parts(""))) == step
+    assert read_video_row(now, A, store) is None
+    assert take_over(now, found, store) == 1
+    assert read_video_row(now, A, store) is not None
+
+
+def test_what_the_other_job_gives_up_meanwhile_is_not_taken(place: Place) -> None:
+    store, out = place
+    earlier, now = job(place, "1" * 16), WorkArea(join(out, "_facemill", "2" * 16))
+    finish(earlier, A, place)
+    finish(earlier, B, place)
+    found = found_by(now, place)
+    store.remove([earlier.parts(A, "videos")])
+    assert take_over(now, found, store) == 1
+    assert [read_video_row(now, source, store) is not None for source in (A, B)] == [False, True]
 
 
 def test_videos_may_come_from_several_jobs(place: Place) -> None:
