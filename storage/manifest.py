@@ -131,7 +131,7 @@ def stitched_faces(parts: Iterable[bytes]) -> Iterator[pa.Table]:
     numbers: dict[str, int] = {}
     total = 0
     for content in parts:
-        table = pq.read_table(pa.BufferReader(content))
+        table = from_parquet(content)
         local = table.select(["track", "head_anchor", "tail_anchor"]).to_pylist()
         renumbered: dict[int, int] = {}
         tails: dict[str, int] = {}
@@ -215,7 +215,7 @@ def read_video_part(url: str, store: Store) -> dict[str, Any] | None:
         content = store.read_bytes(url)
     except FileNotFoundError:
         return None
-    rows = pq.read_table(pa.BufferReader(content)).to_pylist()
+    rows = from_parquet(content).to_pylist()
     if len(rows) != 1:
         raise MediaError(f"{url}: {len(rows)} rows where one video's record should be")
     return dict(rows[0])
@@ -239,7 +239,7 @@ def _tables_of_parts(
     for source in sources:
         try:
             with store.local_copy(area.parts(source, name)) as path:
-                for batch in pq.ParquetFile(path).iter_batches(_ROW_GROUP_ROWS):
+                for batch in pq.ParquetFile(path).iter_batches(_ROW_GROUP_ROWS, use_threads=False):
                     yield _with_every_column(pa.Table.from_batches([batch]), _SCHEMAS[name])
         except FileNotFoundError:
             if name == "videos" and source.key in failures:
@@ -271,6 +271,15 @@ def tables_are_joined(area: WorkArea, store: Store) -> bool:
     """Whether an earlier run got as far as joining the tables, of all that is in the parts."""
     joined_at = [file.modified for file in store.list_details(area.url) if file.url == area.table("videos")]
     return bool(joined_at) and all(file.modified < joined_at[0] for file in store.list_details(area.all_parts("")))
+
+
+def from_parquet(content: bytes) -> pa.Table:
+    """A table from the bytes of a Parquet file.
+
+    On this thread alone: threads that Arrow has begun may abort a short command at its end, when all is done and told
+    (apache/arrow issue 34314).
+    """
+    return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
 
 
 def _to_parquet(table: pa.Table) -> bytes:

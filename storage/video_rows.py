@@ -14,15 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from storage.catalogue import Source
 from storage.failures import read_failures
 from storage.finishing import variant_path
 from storage.job_record import read_job_record
 from storage.job_status import JobFolder, job_folders, recorded_sources
-from storage.manifest import VIDEOS_SCHEMA, failed_row, read_video_part
+from storage.manifest import VIDEOS_SCHEMA, failed_row, from_parquet, read_video_part
 from storage.receipts import VARIANTS
 from storage.store import FileIdentity, Store, join
 
@@ -92,7 +89,7 @@ def _joined_rows(folder: JobFolder, store: Store) -> list[dict[str, Any]]:
     table = folder.area.table("videos")
     if table not in {file.url for file in folder.files}:
         return []
-    return list(pq.read_table(pa.BufferReader(store.read_bytes(table))).to_pylist())
+    return list(from_parquet(store.read_bytes(table)).to_pylist())
 
 
 def _newer_parts(folder: JobFolder, joined: Mapping[str, dict[str, Any]], store: Store) -> Iterator[dict[str, Any]]:
