@@ -367,7 +367,7 @@ class Store:
 
     def _make_folder(self, url: str) -> None:
         try:
-            os.makedirs(self.filesystem(url)[1])
+            os.makedirs(self.filesystem(url)[1], exist_ok=True)  # another run may have made it meanwhile
         except FileNotFoundError as error:  # what a filesystem without room for folders answers, such as /proc
             raise DestinationError(f"{url}: the folder cannot be created here. Choose another place") from error
 

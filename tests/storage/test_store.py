@@ -338,3 +338,11 @@ def test_the_time_of_a_disk_that_takes_no_writes_is_this_machines(
 
     monkeypatch.setattr(os, "utime", refused)
     assert abs(Store().now(str(tmp_path)) - datetime.now(UTC)) < timedelta(seconds=9)
+
+
+def test_a_folder_that_another_run_makes_meanwhile_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    monkeypatch.setattr(Path, "exists", lambda path: path != folder and os.path.exists(path))
+    Store().check_writable(str(folder))
+    assert not list(folder.iterdir())
