@@ -8,7 +8,6 @@ from __future__ import annotations
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -31,13 +30,11 @@ from storage.finishing import output_path
 from storage.kept_probes import kept_probe
 from storage.probe import VideoProbe
 from storage.receipts import WorkArea
+from storage.requests import answer_each
 from storage.shards import plan_shards
 from storage.storage_errors import storage_errors_as
 from storage.store import Store, join
 from storage.video_rows import KnownResults, known_results
-
-_ASKED_AT_A_TIME = 16
-"""Places of results that are looked at: storage is waited for."""
 
 _TASKS_THAT_ARE_NO_BURDEN = 256
 _SOURCES_A_TASK = 16
@@ -91,8 +88,7 @@ def _without_foreign(
     """Those of `plans` whose results replace nothing but results; the others are unusable, too."""
     places = [(plan, output_path(plan.choice, each)) for plan in plans for each in job.config.variants]
     with storage_errors_as(DestinationError, job.out):
-        with ThreadPoolExecutor(_ASKED_AT_A_TIME) as pool:
-            there = list(pool.map(lambda place: job.store.exists(join(job.out, place[1])), places))
+        there = answer_each(lambda place: job.store.exists(join(job.out, place[1])), places)
         taken = [place for place, is_there in zip(places, there, strict=True) if is_there]
         known = known_results(job.out, job.store) if taken and not job.config.force else KnownResults()
     refused: dict[str, Failure] = {}

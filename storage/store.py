@@ -8,7 +8,6 @@ import posixpath
 import re
 import uuid
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +20,11 @@ from fsspec.spec import AbstractFileSystem
 
 from storage.committing import PARTIAL_MARK, partial_file, publish_bytes_to_s3, publish_on_disk, publish_to_s3
 from storage.errors import DestinationError, SourceError, UsageError
+from storage.requests import answer_each
 from storage.s3_requests import s3_filesystem
 from storage.storage_errors import S3_SCHEMES, room_in, storage_errors_as
 from storage.temporary import temporary_folder
 from storage.words import is_utf8, printable
-
-_REMOVED_AT_A_TIME = 16
 
 ENDPOINT = r"^https?://[^@]*$"
 """What the URL of a server looks like. One with a password would carry it into records and logs."""
@@ -304,9 +302,7 @@ class Store:
             groups: URLs; of one group in any order, each group when the one before is gone.
         """
         for group in groups:
-            with ThreadPoolExecutor(_REMOVED_AT_A_TIME) as pool:  # a request of S3 removes one object
-                for _ in pool.map(self._remove_one, group):
-                    pass
+            answer_each(self._remove_one, group)  # a request of S3 removes one object
 
     def _remove_one(self, url: str) -> None:
         filesystem, path = self.filesystem(url)

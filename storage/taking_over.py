@@ -12,11 +12,10 @@ Its result stays as it is. Both jobs tell of it, and each has the whole account 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from storage.catalogue import Source
 from storage.finishing import finished_row
@@ -24,10 +23,8 @@ from storage.job_record import read_job_record
 from storage.job_status import is_done
 from storage.receipts import WorkArea
 from storage.redoing import being_redone
+from storage.requests import answer_each
 from storage.store import Store, join
-
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
 
 JOBS_LOOKED_AT = 30
 """Of the jobs of a destination with the same settings and weights, those begun last. One that is run every night has
@@ -35,9 +32,6 @@ everything in the last of them."""
 
 _RECORDS_READ = 300
 """Of all jobs, those begun last: a record names every source, and is read to tell what a job's settings are."""
-
-_AT_A_TIME = 16
-"""Videos, or jobs; storage is waited for more than the processor."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +64,7 @@ def done_elsewhere(
     for other in _alike(area, out, settings, weights, store):
         on_record = frozenset(store.list_files(other.all_parts("videos"))) | being_redone(other, store)
         recorded = [source for source in left if is_done(source, other, on_record)]
-        in_place = _each(partial(_stands, other, out, store), recorded)
+        in_place = answer_each(partial(_stands, other, out, store), recorded)
         done = {source for source, stands in zip(recorded, in_place, strict=True) if stands}
         found += [DoneElsewhere(source, other) for source in recorded if source in done]
         left = [source for source in left if source not in done]
@@ -88,7 +82,7 @@ def take_over(area: WorkArea, found: Sequence[DoneElsewhere], store: Store) -> i
 
     A video whose rows the other job has given up meanwhile is not taken.
     """
-    return sum(_each(partial(_bring, area, store), found))
+    return sum(answer_each(partial(_bring, area, store), found))
 
 
 def _bring(area: WorkArea, store: Store, done: DoneElsewhere) -> bool:
@@ -104,18 +98,12 @@ def _bring(area: WorkArea, store: Store, done: DoneElsewhere) -> bool:
     return True
 
 
-def _each(act: Callable[[Item], Answer], items: Sequence[Item]) -> list[Answer]:
-    """The answer for each item, in order, several at a time."""
-    with ThreadPoolExecutor(_AT_A_TIME) as pool:
-        return list(pool.map(act, items))
-
-
 def _alike(
     area: WorkArea, out: str, settings: Mapping[str, Any], weights: Mapping[str, str], store: Store
 ) -> Iterator[WorkArea]:
     """Other jobs that make the same of a video, the one begun last first."""
     others = [WorkArea(folder) for folder in store.list_folders(join(out, "_facemill")) if folder != area.url]
-    begun = _each(lambda other: store.modified(other.job_record), others)
+    begun = answer_each(lambda other: store.modified(other.job_record), others)
     dated = sorted(
         ((when, other) for when, other in zip(begun, others, strict=True) if when is not None),
         key=lambda each: each[0],
