@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from io import RawIOBase
@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 
 from storage.coded_pictures import repeats_a_frame
 from storage.decoder_threads import decode_alike
-from storage.demuxing import demuxed
+from storage.demuxing import demuxed, paged_by
 from storage.descriptions import StreamKind, late_streams
 from storage.errors import SourceError
 from storage.limits import (
@@ -31,7 +31,10 @@ from storage.limits import (
     require_bounded,
     require_modest,
 )
+from storage.mp4_pages import PagedMovie, paged_movie
+from storage.mp4_tables import NotPagedError
 from storage.occupied import Stretch
+from storage.paged_demuxing import PagedDemuxer
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
 from storage.scan import Scan
 from storage.scanning import scan_packets
@@ -130,18 +133,35 @@ def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterato
     Raises:
         SourceError: empty, unreadable, no media FFmpeg knows, a list of other files, or larger than `storage.limits`.
     """
+    with ExitStack() as opened:
+        movie = opened.enter_context(paged_movie(source))
+        container = _open_in_pages(movie, name, opened) if movie is not None else None
+        if container is None:
+            container = opened.enter_context(_open(source, name))
+        require_modest(container, name)
+        bound_decoders(container)
+        yield container
+
+
+def _open(source: str | IO[bytes] | RawIOBase, name: str) -> InputContainer:
     try:
-        container = av.open(source, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
+        return av.open(source, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
     except av.error.FFmpegError as error:
         if kind := playlist_kind(_start_of(source)):
             raise SourceError(f"{name}: is {kind}, not a video. Name the files that it lists instead") from error
         raise SourceError(
             f"{name}: cannot be opened as media ({error.strerror}). Check that it is a whole video file"
         ) from error
-    with container:
-        require_modest(container, name)
-        bound_decoders(container)
-        yield container
+
+
+def _open_in_pages(movie: PagedMovie, name: str, opened: ExitStack) -> InputContainer | None:
+    """A long MP4; None where FFmpeg makes something else of it than its tables say."""
+    container = opened.enter_context(_open(movie.header(), name))
+    try:
+        opened.enter_context(paged_by(PagedDemuxer(movie, container), container))
+    except NotPagedError:
+        return None
+    return container
 
 
 def _start_of(source: str | IO[bytes] | RawIOBase) -> bytes:

@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from storage.decoder_threads import decode_alike
-from storage.demuxing import demuxed
+from storage.demuxing import demuxed, seek
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
 from storage.picture_tags import crop_exactly
@@ -160,7 +160,7 @@ def _from_number(packets: Iterator[Packet], number: int, fields: FieldPairs) -> 
 
 def _seek(container: InputContainer, stream: VideoStream, pts: int) -> bool:
     try:
-        container.seek(pts, stream=stream, backward=True)
+        seek(container, stream, pts)
     except av.error.FFmpegError:
         return False  # this demuxer cannot seek there: an earlier target is tried, at last the beginning
     return True
