@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from storage.catalogue import Source
+from storage.demuxing import demuxed
 from storage.probe import VideoProbe, main_video_stream, open_container, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard, plan_shards
@@ -109,7 +110,7 @@ def _by_pyav(source: Source, threads: int) -> int:
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
         count = 0
-        for packet in container.demux(stream):
+        for packet in demuxed(container, stream):
             try:
                 count += len(packet.decode())
             except av.error.InvalidDataError:

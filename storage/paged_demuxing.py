@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import errno
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import islice
 
 import av
@@ -13,13 +15,11 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 
 from storage.limits import DEMUX_OPTIONS
-from storage.mp4_pages import PagedMovie, first_positions
-from storage.mp4_tables import NotPagedError, runs_of
+from storage.mp4_tables import UnusualMovieError
+from storage.paged_movie import PagedMovie
 
 _TOGETHER = 1_000_000
-"""Microseconds. Of packets that are no farther apart in time, FFmpeg gives the one first that comes first in the file."""
-_BEGINS_WITHIN = 256
-"""Samples of the first page, one of which is the first that the edit list shows."""
+"""Microseconds. Of packets no farther apart in time, FFmpeg gives the one first that comes first in the file."""
 
 
 @dataclass
@@ -42,32 +42,26 @@ class PagedDemuxer:
         container: opened on `movie.header()`.
 
         Raises:
-            NotPagedError: FFmpeg makes something else of the file than its tables say.
+            UnusualMovieError: FFmpeg makes something else of the file than its tables say.
         """
         self._movie, self._container = movie, container
         self._sought: dict[int, _OpenPage] = {}
         """By track."""
         streams = [each for each in container.streams if not each.disposition & Disposition.attached_pic]
-        if [stream.id for stream in streams] != [track.track_id for track in movie.tracks]:
-            raise NotPagedError("FFmpeg has other streams")
+        if [stream.id for stream in streams] != [paged.track.track_id for paged in movie.tracks]:
+            raise UnusualMovieError("FFmpeg has other streams")
         self._tracks = {stream.index: number for number, stream in enumerate(streams)}
         self._begins = [self._begin_of(number, stream) for number, stream in enumerate(streams)]
 
     def _begin_of(self, number: int, stream: Stream) -> int:
-        """dts that FFmpeg gives the track's first sample, whether or not the edit list shows it."""
-        paged = self._movie.tracks[number]
-        if len(paged.pages) == 1:
+        """dts that FFmpeg gives the track's first sample, whether or not an edit list shows it."""
+        if len(self._movie.tracks[number].pages) == 1:
             return 0
-        assert paged.track is not None
         entries = stream.index_entries
-        if not len(entries):
-            raise NotPagedError("FFmpeg finds no packets")
-        positions = first_positions(self._movie.file, paged.track, paged.pages[0], _BEGINS_WITHIN)
-        (found,) = np.nonzero(positions == entries[0].pos)
-        if len(found) != 1:
-            raise NotPagedError("FFmpeg finds packets elsewhere")
-        before = runs_of(self._movie.file, paged.track.tables[b"stts"], paged.pages[0].durations, int(found[0]))
-        return entries[0].timestamp - int((before["count"].astype(np.int64) * before["value"]).sum())
+        before = self._movie.first_dts(number, entries[0].pos) if len(entries) else None
+        if before is None:
+            raise UnusualMovieError("FFmpeg finds other packets")
+        return entries[0].timestamp - before
 
     def close(self) -> None:
         """Let go of what a seek has opened."""
@@ -100,18 +94,15 @@ class PagedDemuxer:
 
     def demuxed(self, *streams: Stream) -> Iterator[Packet]:
         """As `storage.demuxing.demuxed`; from the file's beginning, unless a seek in that one stream came before."""
-        wanted: Sequence[Stream] = streams or self._container.streams
+        wanted = streams or tuple(self._container.streams)
         yield from self._pictures([stream for stream in wanted if stream.index not in self._tracks])
-        tracks = [
-            self._packets(stream, self._tracks[stream.index])
-            for stream in wanted
-            if stream.index in self._tracks and stream.discard != Discard.all
-        ]
-        yield from tracks[0] if len(tracks) == 1 else _in_order(tracks)
+        tracks = [each for each in wanted if each.index in self._tracks and each.discard != Discard.all]
+        yield from _in_order([_Head(self._packets(each), each.time_base or Fraction(1)) for each in tracks])
         for stream in wanted:
             last = Packet()
             last.stream = stream
-            last.time_base = stream.time_base
+            if stream.time_base is not None:
+                last.time_base = stream.time_base
             yield last
 
     def _pictures(self, streams: Sequence[Stream]) -> Iterator[Packet]:
@@ -120,21 +111,24 @@ class PagedDemuxer:
             yield from islice((packet for packet in self._container.demux(*streams) if packet.size), len(streams))
 
     def _open(self, track: int, number: int) -> _OpenPage:
-        container = av.open(
-            self._movie.page(track, number), "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace"
-        )
-        paged = self._movie.tracks[track]
-        shift = 0
-        if number > 0:
-            assert paged.track is not None
-            entries = container.streams[0].index_entries
-            (begin,) = first_positions(self._movie.file, paged.track, paged.pages[number], 1)
-            assert entries[0].pos == begin
-            shift = self._begins[track] + paged.pages[number].dts - entries[0].timestamp
-        return _OpenPage(container, number, shift)
+        try:
+            file = self._movie.page(track, number)
+            position = self._movie.position(track, number) if number > 0 else 0
+        except UnusualMovieError as error:  # it was none when it was opened
+            raise _invalid(str(error)) from error
+        container = av.open(file, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
+        if number == 0:
+            return _OpenPage(container, number, 0)  # which has the edit list, so its times are right
+        entries = container.streams[0].index_entries
+        if not len(entries) or entries[0].pos != position:
+            container.close()
+            raise _invalid(f"no packet where one must be, byte {position}")
+        begin = self._begins[track] + self._movie.tracks[track].pages[number].dts
+        return _OpenPage(container, number, begin - entries[0].timestamp)
 
-    def _packets(self, stream: Stream, track: int) -> Iterator[Packet]:
+    def _packets(self, stream: Stream) -> Iterator[Packet]:
         """Of one track, from where it was sought or its beginning on."""
+        track = self._tracks[stream.index]
         paged = self._movie.tracks[track]
         page = self._sought.pop(track, None) or self._open(track, 0)
         while True:
@@ -150,7 +144,7 @@ class PagedDemuxer:
                 return
             page = self._open(track, page.number + 1)
 
-    def _packets_of_page(self, stream: Stream, page: _OpenPage) -> Iterator[Packet]:
+    def _packets_of_page(self, stream: Stream, page: _OpenPage) -> Generator[Packet, None, Packet | None]:
         """All but the last one, which is returned."""
         held: Packet | None = None
         for packet in page.container.demux(page.stream):
@@ -166,26 +160,37 @@ class PagedDemuxer:
         return held
 
 
-def _in_order(tracks: Sequence[Iterator[Packet]]) -> Iterator[Packet]:
+def _invalid(message: str) -> av.error.InvalidDataError:
+    return av.error.InvalidDataError(errno.EINVAL, message)
+
+
+class _Head:
+    """The next packet of a track."""
+
+    def __init__(self, packets: Iterator[Packet], time_base: Fraction) -> None:
+        self._packets, self._microseconds = packets, 1_000_000 * time_base
+        self.packet: Packet | None = None
+        self.go_on()
+
+    def go_on(self) -> None:
+        self.packet = next(self._packets, None)
+        if self.packet is not None:
+            self._time = (self.packet.dts or 0) * self._microseconds.numerator // self._microseconds.denominator
+            self._position = self.packet.pos or 0
+
+    def comes_before(self, other: _Head) -> bool:
+        if abs(self._time - other._time) <= _TOGETHER:
+            return self._position < other._position
+        return self._time < other._time
+
+
+def _in_order(heads: Sequence[_Head]) -> Iterator[Packet]:
     """The tracks' packets, in the order in which FFmpeg's demuxer of MP4 gives them."""
-    heads = [(next(track, None), track) for track in tracks]
-    waiting = [[_microseconds(head), head, track] for head, track in heads if head is not None]
-    while waiting:
-        best = waiting[0]
-        for other in waiting[1:]:
-            apart = best[0] - other[0]
-            if (other[1].pos or 0) < (best[1].pos or 0) if abs(apart) <= _TOGETHER else apart > 0:
-                best = other
-        yield best[1]
-        following = next(best[2], None)
-        if following is None:
-            waiting.remove(best)
-        else:
-            best[0], best[1] = _microseconds(following), following
-
-
-def _microseconds(packet: Packet) -> int:
-    base = packet.time_base
-    if packet.dts is None or base is None:
-        return 0
-    return packet.dts * 1_000_000 * base.numerator // base.denominator
+    while heads := [head for head in heads if head.packet is not None]:
+        best = heads[0]
+        for head in heads[1:]:
+            if head.comes_before(best):
+                best = head
+        assert best.packet is not None
+        yield best.packet
+        best.go_on()

@@ -31,10 +31,10 @@ from storage.limits import (
     require_bounded,
     require_modest,
 )
-from storage.mp4_pages import PagedMovie, paged_movie
-from storage.mp4_tables import NotPagedError
+from storage.mp4_tables import UnusualMovieError
 from storage.occupied import Stretch
 from storage.paged_demuxing import PagedDemuxer
+from storage.paged_movie import PagedMovie, paged_movie
 from storage.picture_tags import PictureTags, crop_exactly, read_picture_tags
 from storage.scan import Scan
 from storage.scanning import scan_packets
@@ -134,7 +134,7 @@ def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterato
         SourceError: empty, unreadable, no media FFmpeg knows, a list of other files, or larger than `storage.limits`.
     """
     with ExitStack() as opened:
-        movie = opened.enter_context(paged_movie(source))
+        movie = None if isinstance(source, RawIOBase) else opened.enter_context(paged_movie(source))
         container = _open_in_pages(movie, name, opened) if movie is not None else None
         if container is None:
             container = opened.enter_context(_open(source, name))
@@ -159,7 +159,7 @@ def _open_in_pages(movie: PagedMovie, name: str, opened: ExitStack) -> InputCont
     container = opened.enter_context(_open(movie.header(), name))
     try:
         opened.enter_context(paged_by(PagedDemuxer(movie, container), container))
-    except NotPagedError:
+    except UnusualMovieError:
         return None
     return container
 
