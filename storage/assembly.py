@@ -15,7 +15,7 @@ from typing import IO
 
 import av
 import numpy as np
-from av.container import InputContainer, OutputContainer
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Stream
 
@@ -24,11 +24,12 @@ from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, demuxer_of
 from storage.demuxing import demuxed
 from storage.errors import MediaError
+from storage.long_mp4 import PacketWriter, opened_result
 from storage.media_index import FrameIndex, MediaIndexer, StreamIndex, index_media, packet_digest
 from storage.packet_log import NO_TIME, PacketLog
 from storage.payload import payload_reader
 from storage.probe import VideoProbe, open_container, probe_video
-from storage.result_streams import add_streams, muxer_options, tagged_template
+from storage.result_streams import add_streams, tagged_template
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing
 from storage.store import Store
 from storage.temporary import temporary_folder
@@ -97,12 +98,12 @@ def assemble_video(
         with (
             open_container(source, name=name) as container,
             av.open(str(template_path)) as template,
-            av.open(str(target), "w", format=choice.muxer, options=muxer_options(choice, probe, container)) as out,
+            opened_result(target, choice, probe, container, len(timing.shown), scratch) as (out, writer),
         ):
             video, copied, left_out = add_streams(out, container, template.streams.video[0], probe, choice)
             bare = container.format.name != demuxer_of(choice.muxer)
             indexer = MediaIndexer(container, name, video=probe.stream_index, bare=bare)
-            messages = _copy(out, container, video, copied, joined, indexer, probe, choice)
+            messages = _copy(writer, container, video, copied, joined, indexer, probe, choice)
     checks = _verify(target, Side(indexer.index, probe), joined, choice, bare=bare, same_shape=same_shape)
     not_decoded, unpacked = _unmatched(indexer.index.picture, timing.shown, probe)
     left_out_indices = {other.index for other in choice.left_out}
@@ -191,7 +192,7 @@ class _JoinedPackets:
 
 
 def _copy(
-    out: OutputContainer,
+    out: PacketWriter,
     container: InputContainer,
     video: Stream,
     copied: dict[int, Stream],
@@ -242,7 +243,7 @@ def _copy(
     return messages
 
 
-def _mux(out: OutputContainer, packet: Packet, name: str) -> None:
+def _mux(out: PacketWriter, packet: Packet, name: str) -> None:
     """Write a packet of the stream that is called `name`.
 
     Raises:

@@ -1,0 +1,344 @@
+"""Writing an MP4 or MOV of any number of packets in bounded memory.
+
+FFmpeg's muxer holds 80 bytes a packet until the end, and twice the size of its tables to put them in front. So the
+packets' content is written here, and their tables kept in temporary files (`storage.sample_tables`). FFmpeg writes the
+header all the same, of a file that has the first and the last packets of each stream: everything that a header says
+beside these tables and the bit rates follows from them. In the end the tables go into that header, the header in front.
+
+Only for streams whose packets FFmpeg would write as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Protocol
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.rational import AVRational
+from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
+
+from storage.containers import ContainerChoice
+from storage.long_mp4_header import header_in_parts
+from storage.probe import TIME_CODE, OtherStream, VideoProbe, codec_name
+from storage.result_streams import muxer_options
+from storage.sample_tables import Parts, SampleTables, Table, size_of
+
+LONG_PACKETS = 100_000
+"""A result that is expected to have more is written in this way: for fewer FFmpeg needs 8 MB."""
+
+_PACKETS_A_SECOND = 50
+"""Of a stream beside the picture, at most: AAC at 48 kHz has 47."""
+
+_FIRST_PACKETS = _LAST_PACKETS = 32
+"""Of each stream, that FFmpeg is told of: pictures are reordered by 16 at the most."""
+
+_FARTHEST_TICKS = 1 << 30
+"""FFmpeg takes no two packets of a stream for neighbours that are twice as far apart."""
+
+_LONGEST_TICKS = (1 << 31) - 1
+_STUB_BYTES = 8
+"""Of a picture are enough for the header."""
+
+_BLOCK_BYTES = 4 << 20
+_BUFFER_BYTES = 1 << 20
+
+_AS_THEY_ARE = frozenset("mp3 mp3float ac3 alac flac mov_text".split())
+"""Codecs beside PCM whose packets FFmpeg's muxer writes as they are. AAC is one where it has no ADTS headers."""
+
+_WITHOUT_ADTS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "flv"))
+"""Demuxers of containers in which AAC has none."""
+
+_PCM = re.compile(r"pcm_[suf]?(\d+)(?:le|be)?|pcm_(?:alaw|mulaw)")
+_END_OF_TEXT = bytes(2)
+"""A subtitle without text, which FFmpeg writes where none is shown."""
+
+
+class PacketWriter(Protocol):
+    """What packets are written to."""
+
+    def mux_one(self, packet: Packet) -> None:
+        """Write the next packet, of the stream that is set on it."""
+
+
+@contextmanager
+def opened_result(
+    target: Path, choice: ContainerChoice, probe: VideoProbe, container: InputContainer, frames: int, scratch: Path
+) -> Iterator[tuple[OutputContainer, PacketWriter]]:
+    """A result to write: what takes its streams, and then what takes its packets. It is whole when the block ends.
+
+    Args:
+        container: the source.
+        frames: of the result.
+        scratch: an empty folder.
+    """
+    options = muxer_options(choice, probe, container)
+    if not is_long(choice, probe, container, frames):
+        with av.open(str(target), "w", format=choice.muxer, options=options) as out:
+            yield out, out
+        return
+    header = scratch / "header"
+    with av.open(str(header), "w", format=choice.muxer, options=options) as out, LongMp4(out, target) as writer:
+        yield out, writer
+        writer.finish()
+    writer.put_header_in_front(header)
+
+
+def is_long(choice: ContainerChoice, probe: VideoProbe, container: InputContainer, frames: int) -> bool:
+    """Whether a result shall be written by `LongMp4`: one of many packets, which it can write.
+
+    Args:
+        container: the source.
+        frames: of the result.
+    """
+    left_out = {other.index for other in choice.left_out}
+    held = [other for other in probe.other_streams if other.index not in left_out]
+    expected = frames + probe.seconds * _PACKETS_A_SECOND * len(held)
+    if choice.muxer not in ("mp4", "mov") or expected <= LONG_PACKETS:
+        return False
+    codecs = _AS_THEY_ARE | ({"aac"} if container.format.name in _WITHOUT_ADTS else set())
+    return all(_is_written_as_it_is(other, container.streams[other.index], codecs) for other in held)
+
+
+def _is_written_as_it_is(other: OtherStream, stream: Stream, codecs: Set[str]) -> bool:
+    if other.codec == TIME_CODE or _is_cover(stream):  # which are in the header, or made by the muxer
+        return True
+    return other.codec in codecs or bool(_sample_bytes(stream))
+
+
+def _is_cover(stream: Stream) -> bool:
+    return stream.type == "video" and stream.disposition == Disposition.attached_pic
+
+
+def _sample_bytes(stream: Stream) -> int:
+    """Of one sample of all channels, in audio that has no packets of its own; else 0."""
+    found = _PCM.fullmatch(codec_name(stream))
+    if found is None or not isinstance(stream, AudioStream) or stream.codec_context.frame_size > 1:
+        return 0
+    return int(found[1] or 8) // 8 * stream.codec_context.channels
+
+
+class LongMp4:
+    """Writes packets to a file that has no header yet, and tells FFmpeg what it needs for one."""
+
+    def __init__(self, header: OutputContainer, target: Path) -> None:
+        """Args:
+        header: will have all streams by the first packet. It becomes a file to read the header from.
+        target: is written.
+        """
+        self._header, self._target = header, target
+        self._file: IO[bytes] = target.open("wb", buffering=_BUFFER_BYTES)
+        self._position = 0
+        self._tracks: dict[int, _Track] | None = None
+
+    def __enter__(self) -> LongMp4:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def mux_one(self, packet: Packet) -> None:
+        """Write the next packet, of the stream that is set on it.
+
+        Raises:
+            ArgumentError: its times do not go on from those of the one before.
+        """
+        track = self._begun().get(packet.stream_index)
+        if track is None:
+            self._header.mux_one(packet)
+            return
+        if not packet.size:
+            return
+        packet.rescale_ts(track.time_base)
+        if packet.dts is None:
+            packet.dts = packet.pts
+        if packet.pts is None:
+            packet.pts = packet.dts
+        pts, dts = packet.pts, packet.dts
+        if pts is None or dts is None or not track.goes_on_at(dts) or not dts <= pts <= dts + _LONGEST_TICKS:
+            raise av.error.ArgumentError(22, "Invalid argument")
+        if track.is_text and dts > track.end:
+            self._end_text(track)
+        track.add(self._position, packet)
+        self._write(packet)
+
+    def _begun(self) -> dict[int, _Track]:
+        """The streams that have samples, by index."""
+        if self._tracks is None:
+            self._header.start_encoding()  # which sets the streams' time bases
+            streams = [stream for stream in self._header.streams if not _is_cover(stream)]
+            self._tracks = {stream.index: _Track(stream, self._header) for stream in streams}
+        return self._tracks
+
+    def _end_text(self, track: _Track) -> None:
+        """Write that no subtitle is shown from the end of the last one on."""
+        track.tables.add(self._position, len(_END_OF_TEXT), track.end, 0)
+        track.last_dts, track.last_duration, track.shows_text = track.end, 0, False
+        self._write(_END_OF_TEXT)
+
+    def _write(self, content: Packet | bytes) -> None:
+        self._file.write(content)
+        self._position += len(content) if isinstance(content, bytes) else content.size
+
+    def finish(self) -> None:
+        """Write what is left, and tell FFmpeg the last packets; then the header's container is to be closed."""
+        for track in self._begun().values():
+            if track.is_text and (track.shows_text or not track.tables.entries):
+                self._end_text(track)
+            track.finish()
+        self._file.close()
+
+    def put_header_in_front(self, header: Path) -> None:
+        """Make the file whole; `header` is the closed file of the container that this one began with."""
+        tables = [track.tables for track in self._begun().values() if track.tables.entries]
+        with header.open("rb") as source, self._target.open("r+b") as file:
+            parts = header_in_parts(source, tables, self._position)
+            _shift(file, size_of(parts))
+            file.seek(0)
+            _write_parts(file, parts)
+
+
+def _write_parts(file: IO[bytes], parts: Parts) -> None:
+    for part in parts:
+        for content in part.chunks() if isinstance(part, Table) else (part,):
+            file.write(content)
+
+
+def _shift(file: IO[bytes], by: int) -> None:
+    """Move all that is in a file back by so many bytes, a block at a time from the end."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        begin = max(0, end - _BLOCK_BYTES)
+        file.seek(begin)
+        block = file.read(end - begin)
+        file.seek(begin + by)
+        file.write(block)
+        end = begin
+
+
+class _Track:
+    """One stream of the result on its way."""
+
+    def __init__(self, stream: Stream, header: OutputContainer) -> None:
+        assert stream.time_base is not None
+        self.time_base = AVRational(stream.time_base.numerator, stream.time_base.denominator)
+        self.is_text = stream.type == "subtitle"
+        self.tables = SampleTables(
+            stream.time_base.denominator,
+            is_video=isinstance(stream, VideoStream),
+            sample_bytes=_sample_bytes(stream),
+        )
+        self.last_dts = self.last_duration = 0
+        self.shows_text = False
+        self._may_repeat = self.is_text
+        self._told = _ToldPackets(header, stream)
+        context = stream.codec_context
+        self._descriptions = [(context.extradata or b"") if context is not None else b""]
+        self._description = 1
+
+    @property
+    def end(self) -> int:
+        """When the last packet is not shown any more, in ticks."""
+        return self.last_dts + self.last_duration
+
+    def goes_on_at(self, dts: int) -> bool:
+        """Whether a packet may be decoded at `dts`."""
+        if not self.tables.entries:
+            return True
+        return int(not self._may_repeat) <= dts - self.last_dts <= _LONGEST_TICKS
+
+    def add(self, position: int, packet: Packet) -> None:
+        """Enter the next packet, which begins at the byte `position`."""
+        assert packet.pts is not None
+        assert packet.dts is not None
+        described_anew = packet.has_sidedata("new_extradata") and self._describe(packet)
+        self.tables.add(
+            position,
+            packet.size,
+            packet.dts,
+            packet.pts - packet.dts,
+            keyframe=packet.is_keyframe,
+            disposable=packet.is_disposable,
+            description=self._description,
+        )
+        self.last_dts, self.last_duration, self.shows_text = packet.dts, packet.duration or 0, True
+        self._told.take(packet, whole=described_anew)
+
+    def _describe(self, packet: Packet) -> bool:
+        """Find the description that begins to hold with a packet; whether it is a new one."""
+        extradata = bytes(packet.get_sidedata("new_extradata"))
+        is_new = extradata not in self._descriptions
+        if is_new:
+            self._descriptions.append(extradata)
+        self._description = self._descriptions.index(extradata) + 1
+        return is_new
+
+    def finish(self) -> None:
+        """No packet comes any more."""
+        if self.tables.entries:
+            self.tables.close(self.last_duration)
+            self._told.finish()
+
+
+class _ToldPackets:
+    """Those of a stream's packets that FFmpeg is told of: the first, the last, and some on the way."""
+
+    def __init__(self, header: OutputContainer, stream: Stream) -> None:
+        self._header, self._stream = header, stream
+        self._is_video = isinstance(stream, VideoStream)
+        self._waiting: deque[tuple[Packet, bool]] = deque()
+        self._told = 0
+        self._last_dts = 0
+        self._latest: Packet | None = None
+
+    def take(self, packet: Packet, *, whole: bool) -> None:
+        """Enter the next.
+
+        Args:
+            whole: whether it must be told as it is.
+        """
+        self._waiting.append((self._without_content(packet) if self._is_video and not whole else packet, whole))
+        if len(self._waiting) > _LAST_PACKETS:
+            waited, must = self._waiting.popleft()
+            far = (waited.dts or 0) - self._last_dts >= _FARTHEST_TICKS
+            if self._told < _FIRST_PACKETS or must or far:
+                self._tell_latest()
+                self._tell(waited)
+            elif self._latest is None or _end(waited) > _end(self._latest):
+                self._latest = waited
+
+    def finish(self) -> None:
+        """Tell the last ones."""
+        self._tell_latest()
+        for packet, _ in self._waiting:
+            self._tell(packet)
+
+    def _tell_latest(self) -> None:
+        """Tell the one that is shown longest, of those that were not told: by it the track's end may be known."""
+        if self._latest is not None:
+            self._tell(self._latest)
+        self._latest = None
+
+    def _tell(self, packet: Packet) -> None:
+        self._told += 1
+        self._last_dts = packet.dts or 0
+        self._header.mux_one(packet)
+
+    def _without_content(self, packet: Packet) -> Packet:
+        stub = Packet(bytes(memoryview(packet)[:_STUB_BYTES]))
+        stub.pts, stub.dts, stub.duration = packet.pts, packet.dts, packet.duration or 0
+        stub.time_base, stub.is_keyframe = packet.time_base, packet.is_keyframe
+        stub.stream = self._stream
+        return stub
+
+
+def _end(packet: Packet) -> int:
+    return (packet.pts or 0) + (packet.duration or 0)
