@@ -193,7 +193,7 @@ class MediaIndexer:
             return
         digest = packet_digest(packet, self._payload[packet.stream_index](packet)) if hashed else 0
         stream.packets.add(packet.pts, packet.dts, packet.duration, digest)
-        if packet.has_sidedata("skip_samples"):
+        if has_side_data(packet) and packet.has_sidedata("skip_samples"):
             skipped = bytes(packet.get_sidedata("skip_samples"))
             stream.skipped_samples[0] += int.from_bytes(skipped[0:4], "little")
             stream.skipped_samples[1] += int.from_bytes(skipped[4:8], "little")
@@ -271,10 +271,15 @@ class _Decoding:
         return FrameIndex(self._pts, self._stream.time_base, self._not_decoded, self._without_pts)
 
 
+def has_side_data(packet: Packet) -> bool:
+    """Whether a packet has any: most have none, and to ask for one kind takes five times as long."""
+    return next(packet.iter_sidedata(), None) is not None
+
+
 def packet_digest(packet: Packet, payload: bytes) -> int:
     """8 bytes of the SHA-256 of what a packet holds, as a number."""
     content = hashlib.sha256(payload)
-    for kind in _SIDE_DATA_THAT_IS_CONTENT:
+    for kind in _SIDE_DATA_THAT_IS_CONTENT if has_side_data(packet) else ():
         if packet.has_sidedata(kind):
             content.update(kind.encode())
             content.update(bytes(packet.get_sidedata(kind)))
