@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import av
 from av.audio.stream import AudioStream
@@ -28,6 +28,7 @@ from av.video.stream import VideoStream
 
 from storage.containers import ContainerChoice
 from storage.long_mp4_header import header_in_parts
+from storage.media_index import has_side_data
 from storage.probe import TIME_CODE, OtherStream, VideoProbe, codec_name
 from storage.result_streams import muxer_options
 from storage.sample_tables import Parts, SampleTables, Table, size_of
@@ -105,7 +106,9 @@ def is_long(choice: ContainerChoice, probe: VideoProbe, container: InputContaine
     if choice.muxer not in ("mp4", "mov") or expected <= LONG_PACKETS:
         return False
     codecs = _AS_THEY_ARE | ({"aac"} if container.format.name in _WITHOUT_ADTS else set())
-    return all(_is_written_as_it_is(other, container.streams[other.index], codecs) for other in held)
+    streams = {stream.index: stream for stream in container.streams}
+    # A source that has changed may lack one: that is found out in the end.
+    return all(_is_written_as_it_is(each, streams[each.index], codecs) for each in held if each.index in streams)
 
 
 def _is_written_as_it_is(other: OtherStream, stream: Stream, codecs: Set[str]) -> bool:
@@ -155,7 +158,8 @@ class LongMp4:
         if track is None:
             self._header.mux_one(packet)
             return
-        if not packet.size:
+        size = packet.size
+        if not size:
             return
         packet.rescale_ts(track.time_base)
         if packet.dts is None:
@@ -167,8 +171,9 @@ class LongMp4:
             raise av.error.ArgumentError(22, "Invalid argument")
         if track.is_text and dts > track.end:
             self._end_text(track)
-        track.add(self._position, packet)
-        self._write(packet)
+        track.add(self._position, size, packet, pts, dts)
+        self._file.write(packet)
+        self._position += size
 
     def _begun(self) -> dict[int, _Track]:
         """The streams that have samples, by index."""
@@ -180,13 +185,9 @@ class LongMp4:
 
     def _end_text(self, track: _Track) -> None:
         """Write that no subtitle is shown from the end of the last one on."""
-        track.tables.add(self._position, len(_END_OF_TEXT), track.end, 0)
+        track.tables.add(self._position, len(_END_OF_TEXT), track.end)
         track.last_dts, track.last_duration, track.shows_text = track.end, 0, False
-        self._write(_END_OF_TEXT)
-
-    def _write(self, content: Packet | bytes) -> None:
-        self._file.write(content)
-        self._position += len(content) if isinstance(content, bytes) else content.size
+        self._position += self._file.write(_END_OF_TEXT)
 
     def finish(self) -> None:
         """Write what is left, and tell FFmpeg the last packets; then the header's container is to be closed."""
@@ -236,6 +237,7 @@ class _Track:
             is_video=isinstance(stream, VideoStream),
             sample_bytes=_sample_bytes(stream),
         )
+        self._is_picture = isinstance(stream, VideoStream)
         self.last_dts = self.last_duration = 0
         self.shows_text = False
         self._may_repeat = self.is_text
@@ -255,21 +257,16 @@ class _Track:
             return True
         return int(not self._may_repeat) <= dts - self.last_dts <= _LONGEST_TICKS
 
-    def add(self, position: int, packet: Packet) -> None:
+    def add(self, position: int, size: int, packet: Packet, pts: int, dts: int) -> None:
         """Enter the next packet, which begins at the byte `position`."""
-        assert packet.pts is not None
-        assert packet.dts is not None
-        described_anew = packet.has_sidedata("new_extradata") and self._describe(packet)
-        self.tables.add(
-            position,
-            packet.size,
-            packet.dts,
-            packet.pts - packet.dts,
-            keyframe=packet.is_keyframe,
-            disposable=packet.is_disposable,
-            description=self._description,
-        )
-        self.last_dts, self.last_duration, self.shows_text = packet.dts, packet.duration or 0, True
+        duration, keyframe = packet.duration or 0, packet.is_keyframe
+        self.last_dts, self.last_duration, self.shows_text = dts, duration, True
+        if self._is_picture:  # all of it was encoded in one way
+            self.tables.add(position, size, dts, pts - dts, keyframe, packet.is_disposable)
+            self._told.take(_Picture(pts, dts, duration, keyframe, bytes(memoryview(packet)[:_STUB_BYTES])))
+            return
+        described_anew = has_side_data(packet) and packet.has_sidedata("new_extradata") and self._describe(packet)
+        self.tables.add(position, size, dts, description=self._description)
         self._told.take(packet, whole=described_anew)
 
     def _describe(self, packet: Packet) -> bool:
@@ -288,24 +285,29 @@ class _Track:
             self._told.finish()
 
 
+class _Picture(NamedTuple):
+    """What FFmpeg must know of a packet of the picture."""
+
+    pts: int
+    dts: int
+    duration: int
+    is_keyframe: bool
+    beginning: bytes
+
+
 class _ToldPackets:
     """Those of a stream's packets that FFmpeg is told of: the first, the last, and some on the way."""
 
     def __init__(self, header: OutputContainer, stream: Stream) -> None:
         self._header, self._stream = header, stream
-        self._is_video = isinstance(stream, VideoStream)
-        self._waiting: deque[tuple[Packet, bool]] = deque()
+        self._waiting: deque[tuple[Packet | _Picture, bool]] = deque()
         self._told = 0
         self._last_dts = 0
-        self._latest: Packet | None = None
+        self._latest: Packet | _Picture | None = None
 
-    def take(self, packet: Packet, *, whole: bool) -> None:
-        """Enter the next.
-
-        Args:
-            whole: whether it must be told as it is.
-        """
-        self._waiting.append((self._without_content(packet) if self._is_video and not whole else packet, whole))
+    def take(self, packet: Packet | _Picture, *, whole: bool = False) -> None:
+        """Enter the next; `whole` when it must be told."""
+        self._waiting.append((packet, whole))
         if len(self._waiting) > _LAST_PACKETS:
             waited, must = self._waiting.popleft()
             far = (waited.dts or 0) - self._last_dts >= _FARTHEST_TICKS
@@ -327,18 +329,19 @@ class _ToldPackets:
             self._tell(self._latest)
         self._latest = None
 
-    def _tell(self, packet: Packet) -> None:
+    def _tell(self, packet: Packet | _Picture) -> None:
         self._told += 1
         self._last_dts = packet.dts or 0
-        self._header.mux_one(packet)
+        self._header.mux_one(self._stub(packet) if isinstance(packet, _Picture) else packet)
 
-    def _without_content(self, packet: Packet) -> Packet:
-        stub = Packet(bytes(memoryview(packet)[:_STUB_BYTES]))
-        stub.pts, stub.dts, stub.duration = packet.pts, packet.dts, packet.duration or 0
-        stub.time_base, stub.is_keyframe = packet.time_base, packet.is_keyframe
+    def _stub(self, picture: _Picture) -> Packet:
+        stub = Packet(picture.beginning)
+        stub.pts, stub.dts, stub.duration, stub.is_keyframe = picture[:4]
+        assert self._stream.time_base is not None
+        stub.time_base = self._stream.time_base
         stub.stream = self._stream
         return stub
 
 
-def _end(packet: Packet) -> int:
+def _end(packet: Packet | _Picture) -> int:
     return (packet.pts or 0) + (packet.duration or 0)
