@@ -5,7 +5,7 @@ packets' content is written here, and their tables kept in temporary files (`sto
 header all the same, of a file that has the first and the last packets of each stream: everything that a header says
 beside these tables and the bit rates follows from them. In the end the tables go into that header, the header in front.
 
-Only for streams whose packets FFmpeg would write as they are.
+Only for streams whose packets FFmpeg would write as they are: see `storage.result_file`.
 """
 
 from __future__ import annotations
@@ -13,31 +13,21 @@ from __future__ import annotations
 import os
 import re
 from collections import deque
-from collections.abc import Iterator, Set
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple
 
 import av
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.packet import Packet
 from av.rational import AVRational
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
-from storage.containers import ContainerChoice
 from storage.long_mp4_header import header_in_parts
 from storage.media_index import has_side_data
-from storage.probe import TIME_CODE, OtherStream, VideoProbe, codec_name
-from storage.result_streams import muxer_options
+from storage.probe import codec_name
 from storage.sample_tables import Parts, SampleTables, Table, size_of
-
-LONG_PACKETS = 100_000
-"""A result that is expected to have more is written in this way: for fewer FFmpeg needs 8 MB."""
-
-_PACKETS_A_SECOND = 50
-"""Of a stream beside the picture, at most: AAC at 48 kHz has 47."""
 
 _FIRST_PACKETS = _LAST_PACKETS = 32
 """Of each stream, that FFmpeg is told of: pictures are reordered by 16 at the most."""
@@ -46,83 +36,26 @@ _FARTHEST_TICKS = 1 << 30
 """FFmpeg takes no two packets of a stream for neighbours that are twice as far apart."""
 
 _LONGEST_TICKS = (1 << 31) - 1
+"""From one packet to the next, and from a dts to its pts: what the tables hold."""
+
 _STUB_BYTES = 8
-"""Of a picture are enough for the header."""
+"""Of a packet of the picture, which FFmpeg is told: the header does not depend on what is in it."""
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 _BUFFER_BYTES = 1 << 20
-
-_AS_THEY_ARE = frozenset("mp3 mp3float ac3 alac flac mov_text".split())
-"""Codecs beside PCM whose packets FFmpeg's muxer writes as they are. AAC is one where it has no ADTS headers."""
-
-_WITHOUT_ADTS = frozenset(("mov,mp4,m4a,3gp,3g2,mj2", "flv"))
-"""Demuxers of containers in which AAC has none."""
 
 _PCM = re.compile(r"pcm_[suf]?(\d+)(?:le|be)?|pcm_(?:alaw|mulaw)")
 _END_OF_TEXT = bytes(2)
 """A subtitle without text, which FFmpeg writes where none is shown."""
 
 
-class PacketWriter(Protocol):
-    """What packets are written to."""
-
-    def mux_one(self, packet: Packet) -> None:
-        """Write the next packet, of the stream that is set on it."""
-
-
-@contextmanager
-def opened_result(
-    target: Path, choice: ContainerChoice, probe: VideoProbe, container: InputContainer, frames: int, scratch: Path
-) -> Iterator[tuple[OutputContainer, PacketWriter]]:
-    """A result to write: what takes its streams, and then what takes its packets. It is whole when the block ends.
-
-    Args:
-        container: the source.
-        frames: of the result.
-        scratch: an empty folder.
-    """
-    options = muxer_options(choice, probe, container)
-    if not is_long(choice, probe, container, frames):
-        with av.open(str(target), "w", format=choice.muxer, options=options) as out:
-            yield out, out
-        return
-    header = scratch / "header"
-    with av.open(str(header), "w", format=choice.muxer, options=options) as out, LongMp4(out, target) as writer:
-        yield out, writer
-        writer.finish()
-    writer.put_header_in_front(header)
-
-
-def is_long(choice: ContainerChoice, probe: VideoProbe, container: InputContainer, frames: int) -> bool:
-    """Whether a result shall be written by `LongMp4`: one of many packets, which it can write.
-
-    Args:
-        container: the source.
-        frames: of the result.
-    """
-    left_out = {other.index for other in choice.left_out}
-    held = [other for other in probe.other_streams if other.index not in left_out]
-    expected = frames + probe.seconds * _PACKETS_A_SECOND * len(held)
-    if choice.muxer not in ("mp4", "mov") or expected <= LONG_PACKETS:
-        return False
-    codecs = _AS_THEY_ARE | ({"aac"} if container.format.name in _WITHOUT_ADTS else set())
-    streams = {stream.index: stream for stream in container.streams}
-    # A source that has changed may lack one: that is found out in the end.
-    return all(_is_written_as_it_is(each, streams[each.index], codecs) for each in held if each.index in streams)
-
-
-def _is_written_as_it_is(other: OtherStream, stream: Stream, codecs: Set[str]) -> bool:
-    if other.codec == TIME_CODE or _is_cover(stream):  # which are in the header, or made by the muxer
-        return True
-    return other.codec in codecs or bool(_sample_bytes(stream))
-
-
-def _is_cover(stream: Stream) -> bool:
+def is_cover(stream: Stream) -> bool:
+    """Whether a stream is a picture of its file, which an MP4 holds among its tags."""
     return stream.type == "video" and stream.disposition == Disposition.attached_pic
 
 
-def _sample_bytes(stream: Stream) -> int:
-    """Of one sample of all channels, in audio that has no packets of its own; else 0."""
+def sample_bytes(stream: Stream) -> int:
+    """Bytes of one sample of all channels, in audio that has no packets of its own; else 0."""
     found = _PCM.fullmatch(codec_name(stream))
     if found is None or not isinstance(stream, AudioStream) or stream.codec_context.frame_size > 1:
         return 0
@@ -179,7 +112,7 @@ class LongMp4:
         """The streams that have samples, by index."""
         if self._tracks is None:
             self._header.start_encoding()  # which sets the streams' time bases
-            streams = [stream for stream in self._header.streams if not _is_cover(stream)]
+            streams = [stream for stream in self._header.streams if not is_cover(stream)]
             self._tracks = {stream.index: _Track(stream, self._header) for stream in streams}
         return self._tracks
 
@@ -235,7 +168,7 @@ class _Track:
         self.tables = SampleTables(
             stream.time_base.denominator,
             is_video=isinstance(stream, VideoStream),
-            sample_bytes=_sample_bytes(stream),
+            sample_bytes=sample_bytes(stream),
         )
         self._is_picture = isinstance(stream, VideoStream)
         self.last_dts = self.last_duration = 0

@@ -16,7 +16,7 @@ import ffmpeg
 import pytest
 from av.stream import Disposition
 
-from storage import assembly, long_mp4, temporary
+from storage import assembly, long_mp4, result_file, temporary
 from storage.assembly import AssemblyReport, assemble_video
 from storage.clocks import PacketPlacer
 from storage.containers import ContainerChoice, choose_container
@@ -166,8 +166,9 @@ def test_nothing_is_lost_in_the_sources_own_container(name: str, tmp_path: Path)
 def test_a_result_of_many_packets_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = make_video(tmp_path / "a.mp4", Clip(b_frames=2, audio=(Audio(),), chapters=((0, 1, "all"),)))
     short = join_again(source)
-    for name, few in (("LONG_PACKETS", 0), ("_FIRST_PACKETS", 4), ("_LAST_PACKETS", 4)):
-        monkeypatch.setattr(long_mp4, name, few)
+    monkeypatch.setattr(result_file, "LONG_PACKETS", 0)
+    for name in ("_FIRST_PACKETS", "_LAST_PACKETS"):
+        monkeypatch.setattr(long_mp4, name, 4)
     segments, probe = sorted((tmp_path / "segments").iterdir()), shards_of(source)[0].probe
     long = tmp_path / "long.mp4"
     assemble_video(str(source), source.name, probe, segments, long, short.choice)

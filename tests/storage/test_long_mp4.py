@@ -7,7 +7,6 @@ import struct
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -18,13 +17,11 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from storage import long_mp4, long_mp4_header, sample_tables
-from storage.containers import choose_container
-from storage.long_mp4 import LongMp4, PacketWriter, is_long
+from storage.long_mp4 import LongMp4
 from storage.long_mp4_header import _with_tables
 from storage.mp4_boxes import Box, boxes, full_box
-from storage.probe import probe_video
+from storage.result_file import PacketWriter
 from storage.sample_tables import Parts, SampleTables, Table, box_of
-from storage.store import Store
 from tests.media import Audio, Clip, make_video
 from tests.zoo.specimen import from_pattern, remuxed, write
 
@@ -266,20 +263,3 @@ def test_memory_does_not_grow_with_the_number_of_packets(monkeypatch: pytest.Mon
         assert peak(4000) < 1.1 * shorter
     finally:
         tracemalloc.stop()
-
-
-def _expects(name: str, seconds: int, tmp_path: Path, *audio: str) -> bool:
-    """Whether a result of so many seconds, beside sound of these codecs, is written in bounded memory."""
-    source = make_video(tmp_path / name, Clip(audio=tuple(Audio(codec) for codec in audio)))
-    probe = replace(probe_video(str(source), Store()), duration=None)
-    probe = replace(probe, duration=int(seconds / probe.time_base))
-    with av.open(str(source)) as container:
-        return is_long(choose_container(probe, name, "h264"), probe, container, 25 * seconds)
-
-
-def test_long_results_are_written_so_where_all_packets_stay_as_they_are(tmp_path: Path) -> None:
-    assert not _expects("a.mp4", 1200, tmp_path, "aac")
-    assert _expects("a.mp4", 1500, tmp_path, "aac")
-    assert _expects("a.mov", 1500, tmp_path, "pcm_s16le")
-    assert not _expects("a.mp4", 1500, tmp_path, "aac", "libopus")  # whose tables have one more
-    assert not _expects("a.mkv", 1500, tmp_path, "aac")
