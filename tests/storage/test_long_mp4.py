@@ -52,14 +52,16 @@ def _opened(target: Path, *, long: bool) -> Iterator[tuple[OutputContainer, Pack
     writer.put_header_in_front(header)
 
 
-def _remux(source: Path, target: Path, *, long: bool, earlier: float = 0) -> Path:
-    """Copy all streams, moved by so many seconds."""
+def _remux(source: Path, target: Path, *, long: bool, earlier: float = 0, stretched: int = 1) -> Path:
+    """Copy all streams, moved by so many seconds, then every time so many times as late."""
     with av.open(str(source)) as container, _opened(target, long=long) as (out, writer):
         added = _add_streams(out, container)
         for packet in container.demux():
             if packet.size and packet.stream_index < len(added):
                 ticks = int(earlier / packet.time_base)
-                packet.pts, packet.dts = (packet.pts or 0) - ticks, (packet.dts or 0) - ticks
+                packet.pts, packet.dts = ((each or 0) - ticks for each in (packet.pts, packet.dts))
+                packet.pts, packet.dts = packet.pts * stretched, packet.dts * stretched
+                packet.duration = (packet.duration or 0) * stretched
                 packet.stream = added[packet.stream_index]
                 writer.mux_one(packet)
     return target
@@ -183,6 +185,15 @@ def test_the_file_is_the_same_to_the_byte(name: str, tmp_path: Path) -> None:
     plain = _remux(source, tmp_path / f"plain{source.suffix}", long=False)
     long = _remux(source, tmp_path / f"long{source.suffix}", long=True)
     assert long.read_bytes() == plain.read_bytes()
+
+
+def test_a_file_of_days_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    source = make_video(tmp_path / "a.mp4", Clip(frames=40, b_frames=2))
+    plain = _remux(source, tmp_path / "plain.mp4", long=False, stretched=1 << 19)
+    long = _remux(source, tmp_path / "long.mp4", long=True, stretched=1 << 19)
+    assert long.read_bytes() == plain.read_bytes()
+    with av.open(str(long)) as container:
+        assert container.duration == pytest.approx(40 / 25 * (1 << 19) * av.time_base, rel=0.1)
 
 
 def test_a_file_that_begins_before_zero_is_the_same_to_the_byte(tmp_path: Path) -> None:
