@@ -30,7 +30,7 @@ from storage.probe import codec_name
 from storage.sample_tables import Parts, SampleTables, Table, size_of
 
 _FIRST_PACKETS = _LAST_PACKETS = 32
-"""Of each stream, that FFmpeg is told of: pictures are reordered by 16 at the most."""
+"""Of each stream, that FFmpeg is told of, beside those of others that it must know."""
 
 _FARTHEST_TICKS = 1 << 30
 """FFmpeg takes no two packets of a stream for neighbours that are twice as far apart."""
@@ -236,10 +236,14 @@ class _ToldPackets:
         self._waiting: deque[tuple[Packet | _Picture, bool]] = deque()
         self._told = 0
         self._last_dts = 0
+        self._lowest_offset = _LONGEST_TICKS
         self._latest: Packet | _Picture | None = None
 
     def take(self, packet: Packet | _Picture, *, whole: bool = False) -> None:
         """Enter the next; `whole` when it must be told."""
+        dts = packet.dts or 0
+        if dts <= 0 and (offset := (packet.pts or 0) - dts) < self._lowest_offset:
+            self._lowest_offset, whole = offset, True  # by which it knows where a track begins
         self._waiting.append((packet, whole))
         if len(self._waiting) > _LAST_PACKETS:
             waited, must = self._waiting.popleft()

@@ -25,7 +25,7 @@ from storage.sample_tables import Parts, SampleTables, Table, box_of
 from tests.media import Audio, Clip, make_video
 from tests.zoo.specimen import from_pattern, remuxed, write
 
-_FEW = 4
+_FEW = 2
 """Packets that FFmpeg is told of at either end in these tests, whose videos are short."""
 
 _PLACES = ("stco", "co64", "stsc", "mdat")
