@@ -32,6 +32,10 @@ moves it."""
 class Restoring(Protocol):
     """What restores crops, as :class:`actors.experts.Expert` does."""
 
+    @property
+    def uses_landmarks(self) -> bool:
+        """Whether what it makes of a crop depends on the landmarks."""
+
     def restore(
         self, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks]
     ) -> list[NDArray[np.uint8]]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -19,9 +19,9 @@ from actors.geometry import Landmarks, Placement, landmarks_in_crop
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
-from actors.steadying import Shown, between_keys, spline_weights, steadied
+from actors.steadying import Shown, between_keys, key_weights, steadied
 from actors.tracking import DetectionGrid
-from actors.work import FaceInFrame, ShardWork, Witness, from_table, to_table
+from actors.work import FaceInFrame, KeyFace, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
 from storage.errors import explain
@@ -100,38 +100,59 @@ def restored_row(
             mine.update(dict.fromkeys(face.crop_indices, face))
     if work.error or not mine:
         return work
-    placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, size))
-    turns = work.shard.probe.rotation // 90
-    crops = {index: np.ascontiguousarray(np.rot90(work.crops[index], turns)) for index in mine}
-    places = {index: landmarks_in_crop(of.landmarks, of.crop, turns) for index, of in mine.items()}
-    patches = dict(zip(mine, restore_agreeing(expert, list(crops.values()), list(places.values())), strict=True))
+    keys = {number: key for number, key in enumerate(work.keys) if key.decision is routed_here}
+    apart = {number: key for number, key in keys.items() if expert.uses_landmarks or key.crop_index not in mine}
+    made = _restored(work, [*mine.items(), *((key.crop_index, key) for key in apart.values())], expert)
+    own, made_apart = dict(zip(mine, made, strict=False)), dict(zip(apart, made[len(mine) :], strict=True))
     verdicts = {
-        number: (witness.pts, _judged(gate, witness, crops, patches, places))
+        number: (witness.pts, _judged(gate, witness, own[witness.crop_index]))
         for number, witness in enumerate(work.witnesses)
         if witness.decision is routed_here
     }
     faces = tuple(
         _gated(face, verdicts, gated=gate is not None) if face.decision is routed_here else face for face in work.faces
     )
-    shown = {
-        index: Shown(work.crops[index], np.ascontiguousarray(np.rot90(patches[index], -turns)), of.crop)
-        for index, of in mine.items()
-    }
+    key_faces = {number: (made_apart.get(number) or own[key.crop_index]).shown for number, key in keys.items()}
     next_to = neighbours(work, routed_here) if steadying else {}
-    left = {index: crop for index, crop in work.crops.items() if index not in mine}
+    placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, size))
+    done = mine.keys() | {key.crop_index for key in keys.values()}
+    left = {index: crop for index, crop in work.crops.items() if index not in done}
     for face in faces:
         if face.decision is routed_here:
+            about = [(key_faces[number], share) for number, share in _shares(face) if number >= 0 and steadying]
             for index in face.crop_indices:
-                beside = [shown[at] for at in next_to.get(index, ())]
-                keys = _keys(face, work.witnesses, shown) if steadying else []
-                left[index] = placement.resample(_steady(shown[index], beside, keys), face.crop)
+                beside = [own[at].shown for at in next_to.get(index, ())]
+                left[index] = placement.resample(_steady(own[index].shown, beside, about), face.crop)
     return replace(work, faces=faces, crops=left)
 
 
-def _keys(face: FaceInFrame, witnesses: Sequence[Witness], shown: Mapping[int, Shown]) -> list[tuple[Shown, float]]:
-    """The grid points between which a face that stays is shown, and the share of each."""
-    shares = zip(face.keys, spline_weights(face.along), strict=False)
-    return [(shown[witnesses[number].crop_index], share) for number, share in shares if number >= 0 and share > 0]
+class _Restored(NamedTuple):
+    """A crop and what an expert made of it; upright, but for what is shown."""
+
+    crop_rgb: NDArray[np.uint8]
+    landmarks: Landmarks
+    patch_rgb: NDArray[np.uint8]
+    shown: Shown
+
+
+def _restored(
+    work: ShardWork, owners: Sequence[tuple[int, FaceInFrame | Witness | KeyFace]], expert: Restoring
+) -> list[_Restored]:
+    """What an expert makes of crops, given by their indices and what they are of."""
+    turns = work.shard.probe.rotation // 90
+    crops = [np.ascontiguousarray(np.rot90(work.crops[index], turns)) for index, _ in owners]
+    places = [landmarks_in_crop(of.landmarks, of.crop, turns) for _, of in owners]
+    patches = restore_agreeing(expert, crops, places)
+    shown = [
+        Shown(work.crops[index], np.ascontiguousarray(np.rot90(patch, -turns)), of.crop)
+        for (index, of), patch in zip(owners, patches, strict=True)
+    ]
+    return [_Restored(*each) for each in zip(crops, places, patches, shown, strict=True)]
+
+
+def _shares(face: FaceInFrame) -> list[tuple[int, float]]:
+    """The key faces between which a face that stays is shown, and the share of each."""
+    return list(zip(face.keys, key_weights(face.along), strict=True)) if face.keys else []
 
 
 def _steady(face: Shown, beside: Sequence[Shown], keys: Sequence[tuple[Shown, float]]) -> NDArray[np.uint8]:
@@ -162,21 +183,14 @@ def neighbours(work: ShardWork, route: Decision) -> dict[int, tuple[int, ...]]:
     return found
 
 
-def _judged(
-    gate: IdentityGate | None,
-    witness: Witness,
-    crops: Mapping[int, np.ndarray],
-    patches: Mapping[int, np.ndarray],
-    places: Mapping[int, Landmarks],
-) -> Verdict:
-    """What the gate says of a witness; crops, patches and landmarks are upright."""
+def _judged(gate: IdentityGate | None, witness: Witness, made: _Restored) -> Verdict:
+    """What the gate says of a witness."""
     if gate is None:
         raise RuntimeError("a row has witnesses, but its expert no identity gate")
-    index = witness.crop_index
     return gate.judge(
-        crops[index],
-        patches[index],
-        places[index],
+        made.crop_rgb,
+        made.patch_rgb,
+        made.landmarks,
         witness.width,
         witness.sharpness,
         np.array(witness.reference, np.float32),

@@ -22,10 +22,11 @@ from actors.fields import moments_of
 from actors.geometry import Placement, rotate_box, rotate_landmarks
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.linking import link_tracks
-from actors.parts import CutFace, Part, RoutedTrack
+from actors.parts import CutFace, Part, RoutedTrack, Wanted
 from actors.quality import sharpness_of
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
+from actors.searched_faces import SearchedFaces
 from actors.tiles import Tiles
 from actors.tracking import (
     FARTHEST_LINK,
@@ -34,7 +35,6 @@ from actors.tracking import (
     DetectionGrid,
     TrackTimeline,
 )
-from actors.witnesses import SearchedFaces
 from actors.work import MAX_PATCH_BYTES, FaceInFrame, ShardWork, from_table, to_table
 from actors.work_log import tell
 from storage.deinterlacing import read_pictures
@@ -67,7 +67,7 @@ class FaceDetector:
     ) -> None:
         """Args:
         identity: where SFace comes from; None for no witnesses, that is, no identity gate.
-        steadying: whether faces of the frames next to a part go with it.
+        steadying: whether what steadies a part's faces goes with it: those of the frames next to it, and key faces.
         """
         import torch  # in the actor only: see actors/detection.py
 
@@ -78,6 +78,7 @@ class FaceDetector:
         self._detector = MtcnnDetector(detection, device=device)
         cv2.setNumThreads(threads)
         self._meter = IdentityMeter(identity()) if identity else None
+        self._wanted = Wanted(witnesses=identity is not None, key_faces=steadying)
 
     def __call__(self, table: pa.Table) -> Iterator[pa.Table]:
         return each_within(self._part_seconds, self._rows(table))
@@ -105,8 +106,8 @@ class FaceDetector:
         yield from self._cut_out(shard, tracks, searched, grid, searched_faces)
 
     def _searched_faces(self, shard: Shard) -> SearchedFaces | None:
-        """Where witnesses are kept; None where nobody asks for them."""
-        if self._meter is None or not self._experts:
+        """Where the faces that are found are kept; None where nobody asks for them again."""
+        if not self._experts or not any(self._wanted):
             return None
         placement = Placement.of(shard.probe, output_picture(shard.probe, self._size))
         return SearchedFaces(self._meter, placement, shard.probe.rotation // 90)
@@ -194,7 +195,7 @@ class FaceDetector:
         placement = Placement.of(shard.probe, picture)
         wanted = grid.with_neighbours(shard.range) if self._steadying else shard.range
         before: list[CutFace] = []
-        part, full = Part(shard, placement), None
+        part, full = Part(shard, placement, self._wanted), None
         for frame in read_pictures(shard, self._store, self._size, wanted=wanted, threads=self._threads):
             assert frame.pts is not None
             faces = self._faces(frame, tracks, grid.fade, placement, shard.probe, searched)
@@ -206,7 +207,7 @@ class FaceDetector:
                 continue
             if not part.pts or part.patch_bytes > MAX_PATCH_BYTES:
                 if part.pts:
-                    full, part = part, Part(shard, placement, start=frame.pts)
+                    full, part = part, Part(shard, placement, self._wanted, start=frame.pts)
                 part.add_beside(before)
             if full is not None:
                 full.add_beside(faces if self._steadying else [])

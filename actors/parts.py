@@ -10,10 +10,12 @@ import numpy as np
 
 from actors.fading import Stretch
 from actors.geometry import Placement
+from actors.key_faces import KeyFaces
 from actors.routing import Decision, Tier
+from actors.searched_faces import SearchedFaces
 from actors.tracking import TrackTimeline
-from actors.witnesses import SearchedFaces, Witnesses
-from actors.work import FaceInFrame, ShardWork, Witness
+from actors.witnesses import Witnesses
+from actors.work import FaceInFrame, KeyFace, ShardWork, Witness
 from storage.segments import pts_digest
 from storage.shards import Shard
 
@@ -33,11 +35,18 @@ class CutFace(NamedTuple):
     crops: list[np.ndarray]
 
 
+class Wanted(NamedTuple):
+    """What experts need besides a row's faces."""
+
+    witnesses: bool
+    key_faces: bool
+
+
 class Part:
     """A stretch of a shard while it is read."""
 
-    def __init__(self, shard: Shard, placement: Placement, start: int | None = None) -> None:
-        self._shard, self._placement = shard, placement
+    def __init__(self, shard: Shard, placement: Placement, wanted: Wanted, start: int | None = None) -> None:
+        self._shard, self._placement, self._wanted = shard, placement, wanted
         self._start = shard.range.start if start is None else start
         self.pts: list[int] = []
         self.patch_bytes = 0
@@ -72,10 +81,15 @@ class Part:
             replace(face, head_anchor=heads[face.track], tail_anchor=tails[face.track]) for face in self._faces
         )
         witnesses: list[Witness] = []
-        if kept is not None:
+        keys: list[KeyFace] = []
+        if kept is not None and self._wanted.witnesses:
             row = Witnesses(kept, self._placement, self._crops)
             faces = tuple(row.of_faces(faces, timelines, [track.stretches for track in tracks]))
             witnesses = row.called
+        if kept is not None and self._wanted.key_faces:
+            about = KeyFaces(kept, self._placement, self._crops, (*faces, *witnesses))
+            faces = tuple(about.of_faces(faces, timelines))
+            keys = about.called
         return ShardWork(
             shard,
             faces,
@@ -84,4 +98,5 @@ class Part:
             pts_digest(self.pts),
             witnesses=tuple(witnesses),
             beside=tuple(self._beside),
+            keys=tuple(keys),
         )

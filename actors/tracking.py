@@ -40,8 +40,8 @@ _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
 
-KEYS_BACK, KEYS_AHEAD = 1, 2
-"""Grid points, from a frame's own, whose restored faces are shown between them where a face stays in its place."""
+KEYS_BACK, KEYS_AHEAD = 4, 5
+"""Grid points, from a frame's own, at which a face that stays in its place is looked at to show it in that frame."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,8 @@ class DetectionGrid:
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        # A grid point's box follows from the REACH ones after it, the last of which a search one farther may fill in;
-        # the grid point after a frame, by whose box its own is found, is among the _LEAD_OUT.
-        seen = REACH + KEYS_AHEAD - 1
+        # A grid point's box follows from the REACH ones after it, and a frame's from the grid point after it, too.
+        seen = max(REACH + 1, KEYS_AHEAD)
         return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property

@@ -5,6 +5,7 @@
     faces     binary (Arrow IPC)                            FaceDetector
     beside    binary (Arrow IPC)                            FaceDetector, where faces are steadied
     witnesses binary (Arrow IPC)                            FaceDetector, where the identity gate is on
+    keys      binary (Arrow IPC)                            FaceDetector, where faces are steadied
     crops     list<{index, height, width, rgb}>             FaceDetector; each expert replaces its own by patches
     frames    int64                                         FaceDetector: frames it saw in the shard's range
     digest    string                                        FaceDetector: hash of their pts
@@ -38,6 +39,7 @@ ROW_SCHEMA = pa.schema(
         ("faces", pa.large_binary()),
         ("beside", pa.large_binary()),
         ("witnesses", pa.large_binary()),
+        ("keys", pa.large_binary()),
         ("crops", pa.large_list(_CROP)),
         ("frames", pa.int64()),
         ("digest", pa.string()),
@@ -80,8 +82,8 @@ class FaceInFrame:
     """Indices among the row's witnesses: of the last two of its track and decision at or before this frame, and of the
     first one after it; -1 for one that there is not. Empty where the identity gate is off or has nothing to judge."""
     keys: tuple[int, ...] = ()
-    """Of a face that stays in its place: indices among the row's witnesses, of those at the grid point before its own,
-    at its own, and at the two after it; -1 for one that there is not. Empty for a face that moves."""
+    """Of a face that stays in its place: indices among the row's keys, of those from `KEYS_BACK` grid points before
+    its own to `KEYS_AHEAD` after it; -1 for one that there is not. Empty for a face that moves."""
     along: float = 0.0
     """How far it is from its own grid point to the next, 0 to 1; told with `keys`."""
     identity: float | None = None
@@ -164,6 +166,31 @@ _WITNESS_SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
+class KeyFace:
+    """A face that stays in its place, as it was found at a grid point in the row's range or near it."""
+
+    pts: int
+    decision: Decision
+    crop: Rect
+    """Source pixels: those of the frames that are shown by it."""
+    landmarks: Landmarks
+    """In source pixels."""
+    crop_index: int
+    """Of its pixels among the row's crops; a face or a witness may have the same."""
+
+
+_KEY_SCHEMA = pa.schema(
+    [
+        ("pts", pa.int64()),
+        ("decision", pa.string()),
+        ("crop", pa.list_(pa.int32(), 4)),
+        ("landmarks", pa.list_(pa.list_(pa.float64(), 2), 5)),
+        ("crop_index", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
 class ShardWork:
     """One row, unpacked."""
 
@@ -171,8 +198,8 @@ class ShardWork:
     faces: tuple[FaceInFrame, ...] = ()
     """In order of pts, then of track."""
     crops: dict[int, np.ndarray] = field(default_factory=dict)
-    """By `FaceInFrame.crop_index` and `Witness.crop_index`: (H, W, 3) uint8 RGB. A source crop until its expert has
-    replaced it by the patch that fills the crop's place in the result, or dropped it with its witness."""
+    """By `crop_index` of faces, witnesses and keys: (H, W, 3) uint8 RGB. A source crop until its expert has replaced
+    it by the patch that fills the crop's place in the result, or dropped it with its witness or key."""
     frames: int = 0
     digest: str = ""
     error: str = ""
@@ -180,10 +207,12 @@ class ShardWork:
     """Told by the index of each to the faces that they judge: see `FaceInFrame.witnesses`."""
     beside: tuple[FaceInFrame, ...] = ()
     """Faces of the frames next to the shard's, by which the outermost of its own are steadied."""
+    keys: tuple[KeyFace, ...] = ()
+    """Between which faces that stay are shown: see `FaceInFrame.keys`."""
 
     def failed(self, error: str) -> ShardWork:
         """The same shard, given up: no pixels, only the reason."""
-        return replace(self, faces=(), beside=(), witnesses=(), crops={}, error=error)
+        return replace(self, faces=(), beside=(), witnesses=(), keys=(), crops={}, error=error)
 
     def to_row(self) -> dict[str, Any]:
         """Values of the columns of `ROW_SCHEMA`."""
@@ -192,6 +221,7 @@ class ShardWork:
             "faces": _to_ipc(self.faces, _FACE_SCHEMA),
             "beside": _to_ipc(self.beside, _FACE_SCHEMA),
             "witnesses": _to_ipc(self.witnesses, _WITNESS_SCHEMA),
+            "keys": _to_ipc(self.keys, _KEY_SCHEMA),
             "crops": [
                 {"index": index, "height": rgb.shape[0], "width": rgb.shape[1], "rgb": rgb.tobytes()}
                 for index, rgb in self.crops.items()
@@ -209,6 +239,7 @@ class ShardWork:
             faces=tuple(map(_face, _from_ipc(row["faces"]))),
             beside=tuple(map(_face, _from_ipc(row["beside"]))),
             witnesses=tuple(map(_witness, _from_ipc(row["witnesses"]))),
+            keys=tuple(map(_key_face, _from_ipc(row["keys"]))),
             crops={
                 crop["index"]: np.frombuffer(crop["rgb"], dtype=np.uint8).reshape(crop["height"], crop["width"], 3)
                 for crop in row["crops"]
@@ -229,7 +260,7 @@ def from_table(table: pa.Table) -> list[ShardWork]:
     return [ShardWork.from_row(row) for row in table.to_pylist()]
 
 
-def _to_ipc(items: Sequence[FaceInFrame | Witness], schema: pa.Schema) -> bytes:
+def _to_ipc(items: Sequence[FaceInFrame | Witness | KeyFace], schema: pa.Schema) -> bytes:
     table = pa.Table.from_pylist([asdict(item) for item in items], schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, schema) as writer:
@@ -263,6 +294,15 @@ def _witness(row: dict[str, Any]) -> Witness:
         "reference": tuple(row["reference"]),
     }
     return Witness(**{**row, **told})
+
+
+def _key_face(row: dict[str, Any]) -> KeyFace:
+    told = {
+        "crop": Rect(*row["crop"]),
+        "landmarks": _points(row["landmarks"]),
+        "decision": Decision(row["decision"]),
+    }
+    return KeyFace(**{**row, **told})
 
 
 def _points(rows: list[list[float]]) -> Landmarks:

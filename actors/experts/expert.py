@@ -70,6 +70,11 @@ class Expert:
         return f"Expert({self.name}, {kind}, {self._device}, sha256 {self.sha256[:12]})"
 
     @property
+    def uses_landmarks(self) -> bool:
+        """Whether what it makes of a crop depends on the landmarks."""
+        return False
+
+    @property
     def network(self) -> nn.Module:
         """What computes, in eval mode."""
         return self._network
@@ -150,6 +155,10 @@ class AlignedFaceExpert(Expert):
 
     Crops are plainly enlarged; the restored face is pasted over, with a soft edge where the template ends.
     """
+
+    @property
+    def uses_landmarks(self) -> bool:
+        return True
 
     def restore(
         self, crops_rgb: Sequence[NDArray[np.uint8]], landmarks: Sequence[Landmarks] | None = None

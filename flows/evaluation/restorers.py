@@ -15,7 +15,7 @@ import torch
 
 from actors.consistency import restore_agreeing
 from actors.experts import Expert, load_expert
-from actors.experts.expert import AlignedFaceExpert, enlarge
+from actors.experts.expert import enlarge
 from actors.geometry import Landmarks
 from actors.routing import Decision, RoutingBounds, decide, tier_of
 from flows.evaluation.samples import Image, Sample
@@ -91,7 +91,7 @@ class ExpertRestorer:
 
     def __init__(self, expert: Expert, *, batched: bool) -> None:
         self._expert, self._batched = expert, batched
-        self.uses_landmarks = isinstance(expert, AlignedFaceExpert)
+        self.uses_landmarks = expert.uses_landmarks
         # Its answer to a fixed crop tells code that computes differently from code that does not. It warms up, too.
         crop = np.random.default_rng(0).integers(0, 256, (40, 32, 3)).astype(np.uint8)
         answer = hashlib.sha256(self._restore_one(_FIXED_LANDMARKS, crop).tobytes()).hexdigest()

@@ -26,6 +26,8 @@ CROP = Rect(20, 30, 84, 86)
 class Recorder:
     """An expert that only enlarges, and remembers what it was given."""
 
+    uses_landmarks = False
+
     def restore(self, crops_rgb: Sequence[np.ndarray], landmarks: Sequence[Landmarks]) -> list[np.ndarray]:
         self.crops, self.landmarks = list(crops_rgb), list(landmarks)
         return [enlarge(crop_rgb) for crop_rgb in crops_rgb]

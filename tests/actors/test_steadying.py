@@ -13,7 +13,8 @@ from skimage.data import astronaut
 from actors.expert_restorer import neighbours
 from actors.geometry import Rect
 from actors.routing import Decision
-from actors.steadying import Shown, between_keys, spline_weights, steadied
+from actors.steadying import Shown, between_keys, key_weights, steadied
+from actors.tracking import KEYS_AHEAD, KEYS_BACK
 from actors.work import FaceInFrame, ShardWork
 from tests.actors.test_work import SHARD, face
 
@@ -67,7 +68,7 @@ def test_without_neighbours_a_patch_is_what_it_is() -> None:
 
 @pytest.mark.parametrize("along", [0.0, 0.3, 1.0])
 def test_a_face_that_stays_is_smooth_over_the_grid_points_about_it(along: float) -> None:
-    truth, here, weights = shown(0), shown(0, noise=1), spline_weights(along)
+    truth, here, weights = shown(0), shown(0, noise=1), key_weights(along)
     keys = [(shown(0, noise=2 + number), weight) for number, weight in enumerate(weights)]
     held, share = between_keys(here, keys)
     assert share.min() == 1
@@ -78,32 +79,32 @@ def test_a_face_that_stays_is_smooth_over_the_grid_points_about_it(along: float)
 def test_from_one_grid_point_to_the_next_nothing_jumps() -> None:
     """What is restored there changes at once; what is shown does so evenly."""
     dark, light = shown(0), replace(shown(0), patch_rgb=np.minimum(shown(0).patch_rgb, 205) + np.uint8(50))
-    keys, levels = [dark] * 4 + [light] * 4, []
-    for frame in range(5 * 5):
+    count = KEYS_BACK + KEYS_AHEAD + 1
+    keys, levels = [dark] * count + [light] * count, []
+    for frame in range(5 * (count + 1)):
         at, within = divmod(frame, 5)
-        held, _ = between_keys(dark, list(zip(keys[at : at + 4], spline_weights(within / 5), strict=True)))
+        held, _ = between_keys(dark, list(zip(keys[at : at + count], key_weights(within / 5), strict=True)))
         levels.append(held[20:-20, 20:-20].mean())
     steps = np.diff(levels)
     assert steps.min() >= 0
-    assert steps.max() < 0.2 * (levels[-1] - levels[0])
+    assert steps.max() < 0.04 * (levels[-1] - levels[0])
+
+
+@pytest.mark.parametrize("along", [0.0, 0.5, 1.0])
+def test_the_window_is_even_about_the_frame_and_fades_to_its_ends(along: float) -> None:
+    weights = key_weights(along)
+    assert len(weights) == KEYS_BACK + KEYS_AHEAD + 1
+    assert sum(share * at for at, share in enumerate(weights, -KEYS_BACK)) == pytest.approx(along)
+    assert min(weights[0], weights[-1]) == pytest.approx(0 if along in (0, 1) else weights[0])
+    assert max(weights) < 0.15
 
 
 def test_what_differs_from_the_grid_points_is_not_held() -> None:
     blinking, open_eyes = shown(0, blink=True), shown(0)
-    held, share = between_keys(blinking, [(open_eyes, weight) for weight in spline_weights(0.5)])
+    held, share = between_keys(blinking, [(open_eyes, weight) for weight in key_weights(0.5)])
     assert share[65:85, 65:115].max() == 0
     assert share[-30:, -30:].min() == 1
     assert np.array_equal(np.rint(held[-30:, -30:]), open_eyes.patch_rgb[-30:, -30:])
-
-
-def test_a_grid_point_whose_crop_lies_elsewhere_is_brought_over() -> None:
-    here = shown(0)
-    wider = np.pad(here.crop_rgb, ((8, 0), (8, 0), (0, 0))), np.pad(here.patch_rgb, ((32, 0), (32, 0), (0, 0)))
-    rect = Rect(here.rect.x0 - 8, here.rect.y0 - 8, here.rect.x1, here.rect.y1)
-    for key, other in ((Shown(*wider, rect), here), (here, Shown(*wider, rect))):
-        held, share = between_keys(other, [(key, 1.0)])
-        assert np.array_equal(held[share == 1], other.patch_rgb[share == 1])
-        assert (share == 1).mean() > 0.6
 
 
 def row(*faces: FaceInFrame, beside: tuple[FaceInFrame, ...] = ()) -> ShardWork:

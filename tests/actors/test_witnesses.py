@@ -15,7 +15,6 @@ from actors.identity_gate import Verdict, gated_strength
 from actors.routing import Decision
 from actors.tracking import Detection, Track, TrackTimeline
 from actors.witnesses import Witnesses
-from actors.work import FaceInFrame
 from tests.actors.test_work import face
 
 BOX = Box(20, 20, 80, 90)
@@ -36,16 +35,7 @@ class Searched:
 
 def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0, 0, 0, 0)) -> list[int | None]:
     """pts of the witnesses of one frame: the two at or before it, and the one after it."""
-    told, pts_of = called(pts, missed=missed, stretches=stretches)
-    return [pts_of.get(number) for number in told.witnesses]
-
-
-def called(
-    pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0, 0, 0, 0), moves: bool = False
-) -> tuple[FaceInFrame, dict[int, int]]:
-    """A face of one frame with the witnesses that it was told, and the pts of each."""
-    boxes = [Box(BOX.x0 + 5 * k * moves, BOX.y0, BOX.x1 + 5 * k * moves, BOX.y1) for k in range(len(GRID))]
-    found = [Detection(box, PLACES, 0.9, 50.0, "" if k == missed else f"{k}:0") for k, box in enumerate(boxes)]
+    found = [Detection(BOX, PLACES, 0.9, 50.0, "" if k == missed else f"{k}:0") for k in range(len(GRID))]
     timeline = TrackTimeline(
         Track(0, tuple(found)),
         GRID,
@@ -61,7 +51,8 @@ def called(
     row = Witnesses(Searched(), PLACEMENT, {0: np.zeros((4, 4, 3), np.uint8)})  # type: ignore[arg-type]
     one = replace(face(pts, 0), track=0, box=BOX, witnesses=())
     (told,) = row.of_faces([one], [timeline], [[kinds[number] for number in stretches]])
-    return told, {number: witness.pts for number, witness in enumerate(row.called)}
+    pts_of = {number: witness.pts for number, witness in enumerate(row.called)}
+    return [pts_of.get(number) for number in told.witnesses]
 
 
 @pytest.mark.parametrize(
@@ -70,20 +61,6 @@ def called(
 )
 def test_a_frame_is_judged_by_the_searches_about_it(pts: int, witnesses: list[int | None]) -> None:
     assert judged_by(pts) == witnesses
-
-
-@pytest.mark.parametrize(
-    ("pts", "keys", "along"),
-    [(120, [100, 120, 140, 160], 0), (135, [100, 120, 140, 160], 0.75), (100, [None, 100, 120, 140], 0)],
-)
-def test_a_face_that_stays_is_told_the_searches_that_it_is_shown_between(
-    pts: int, keys: list[int | None], along: float
-) -> None:
-    told, pts_of = called(pts)
-    assert ([pts_of.get(number) for number in told.keys], told.along) == (keys, along)
-    assert called(pts, moves=True)[0].keys == ()
-    told, pts_of = called(pts, stretches=(0, 0, 0, 1))
-    assert [pts_of.get(number) for number in told.keys] == [None if key == 160 else key for key in keys]
 
 
 def test_before_its_first_search_a_face_is_as_strong_as_there() -> None:

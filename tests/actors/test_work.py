@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from actors.geometry import Box, Rect
 from actors.routing import Decision, Tier
-from actors.work import ROW_SCHEMA, FaceInFrame, ShardWork, Witness, from_table, to_table
+from actors.work import ROW_SCHEMA, FaceInFrame, KeyFace, ShardWork, Witness, from_table, to_table
 from storage.catalogue import Source
 from storage.shards import PtsRange, Shard
 from storage.store import FileIdentity
@@ -50,17 +52,26 @@ WITNESS = Witness(
 )
 
 
+KEY = KeyFace(
+    pts=3600,
+    decision=Decision.EXPERT_T,
+    crop=Rect(0, 8, 88, 112),
+    landmarks=((20.1, 1 / 7), (50, 31), (35, 50), (22, 70), (48, 71.5)),
+    crop_index=2,
+)
+
+
 def work() -> ShardWork:
     rng = np.random.default_rng(1)
     crops = {number: rng.integers(0, 256, (20 + number, 30, 3), np.uint8) for number in range(3)}
-    faces = (face(0, 0), face(3600, 1), face(7200, -1, Decision.SKIP))
-    return ShardWork(SHARD, faces, crops, frames=25, digest="abc", witnesses=(WITNESS,))
+    faces = (replace(face(0, 0), keys=(-1, 0), along=0.25), face(3600, 1), face(7200, -1, Decision.SKIP))
+    return ShardWork(SHARD, faces, crops, frames=25, digest="abc", witnesses=(WITNESS,), keys=(KEY,))
 
 
 def test_a_row_comes_back_as_it_went() -> None:
     (back,) = from_table(to_table([work()]))
     sent = work()
-    assert back.witnesses == sent.witnesses
+    assert (back.witnesses, back.keys) == (sent.witnesses, sent.keys)
     assert (back.shard, back.faces, back.frames, back.digest, back.error) == (SHARD, sent.faces, 25, "abc", "")
     assert list(back.crops) == list(sent.crops)
     assert all(np.array_equal(back.crops[number], sent.crops[number]) for number in sent.crops)

@@ -80,6 +80,11 @@ class RememberingExpert:
         self._expert = expert
         self._known: OrderedDict[bytes, Image] = OrderedDict()
 
+    @property
+    def uses_landmarks(self) -> bool:
+        """As of :class:`actors.experts.Expert`."""
+        return self._expert.uses_landmarks
+
     def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Image]:
         """Each crop restored."""
         keys = [
