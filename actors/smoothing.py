@@ -15,6 +15,9 @@ REACH = 4
 TOLERANCE = 0.006
 """Share of a face's width by which a pair may be off and still count: what jitter of the detector is left."""
 
+STILL = 0.03
+"""Share of a face's width by which the edges of its box may waver and the face is still said to stay in its place."""
+
 _AGREEMENT = 0.25
 """A value is an outlier when its two nearest pairs differ by less than this share of what it is off them."""
 
@@ -22,7 +25,8 @@ _AGREEMENT = 0.25
 def smoothed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """Values along a track, smoothed.
 
-    What moves evenly is returned as it is. The window shrinks towards the track's ends and stays symmetric.
+    What moves evenly is returned as it is. The window shrinks towards the track's ends and stays symmetric. What stays
+    in its place is the mean of all that is near, on whatever side, and so as steady at an end as elsewhere.
 
     Args:
         values: (N, K) float64 over N grid points, pixels.
@@ -41,7 +45,18 @@ def smoothed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
     weights = np.where((pairs <= room)[:, :, None], weights, 0)
     weights[1:] = 2 * np.minimum.accumulate(weights[1:], axis=0)  # beyond a turn, nothing counts again
     total = weights.sum(axis=0)
-    return np.where(total > 0, (weights * middles).sum(axis=0) / np.where(total > 0, total, 1), place)
+    found = np.where(total > 0, (weights * middles).sum(axis=0) / np.where(total > 0, total, 1), place)
+    if len(values) <= REACH:
+        return found
+    mean, waver = _window_of(values)
+    return np.where((waver.max(axis=1) <= STILL * widths)[:, None], mean, found)
+
+
+def _window_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(N, K) each: mean and extent of the values at most `REACH` away; at a track's ends there are fewer."""
+    padded = np.pad(values, ((REACH, REACH), (0, 0)), constant_values=np.nan)
+    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1, axis=0)
+    return np.nanmean(near, axis=2), np.nanmax(near, axis=2) - np.nanmin(near, axis=2)
 
 
 def _place(middles: np.ndarray, apart: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from actors.geometry import Box, Landmarks, Rect
 from actors.routing import MEMORY, WINDOW_RADIUS
 from actors.scene_cuts import NEIGHBOURS, SceneCuts
-from actors.smoothing import REACH, smoothed
+from actors.smoothing import REACH, STILL, smoothed
 from actors.tiles import Tiles
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
@@ -32,9 +32,6 @@ FADE_SECONDS = Fraction(1, 5)
 
 NEIGHBOUR_FRAMES = Fraction(3, 2)
 """Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
-
-STILL = 0.03
-"""Share of a face's width by which the edges of its box may waver and the face is still said to stay in its place."""
 
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK

@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.smoothing import REACH, TOLERANCE, smoothed
+from actors.smoothing import REACH, STILL, TOLERANCE, smoothed
 
 BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
 WIDTH = 100.0
+MOVES = STILL * WIDTH
+"""Px by which a face must waver not to be one that stays."""
 
 
 def along(values: np.ndarray) -> np.ndarray:
@@ -19,7 +21,7 @@ def along(values: np.ndarray) -> np.ndarray:
 
 
 @BOUNDED
-@given(st.integers(1, 20), st.floats(-500, 500), st.floats(-40, 40))
+@given(st.integers(1, 20), st.floats(-500, 500), st.floats(-40, 40).filter(lambda speed: abs(speed) * REACH > MOVES))
 def test_even_motion_is_returned_as_it_is(count: int, start: float, speed: float) -> None:
     path = start + speed * np.arange(count)
     np.testing.assert_allclose(along(path), path, atol=1e-9)
@@ -28,6 +30,22 @@ def test_even_motion_is_returned_as_it_is(count: int, start: float, speed: float
 def test_jitter_of_a_still_face_becomes_less_than_half() -> None:
     jitter = np.random.default_rng(3).normal(0, TOLERANCE * WIDTH / 3, 300)
     assert np.std(along(jitter)[REACH:-REACH]) < 0.45 * np.std(jitter)
+
+
+def test_a_still_face_is_as_steady_at_its_tracks_ends_as_elsewhere() -> None:
+    tracks = np.random.default_rng(3).normal(0, TOLERANCE * WIDTH / 3, (200, 20))
+    found = np.array([along(track) for track in tracks])
+    assert np.abs(tracks - found)[:, 0].max() > 0.2
+    assert found[:, 0].std() < 0.6 * tracks[:, 0].std()
+    assert found[:, 10].std() < 0.4 * tracks[:, 10].std()
+
+
+@BOUNDED
+@given(st.floats(-0.375, 0.375))
+def test_a_drift_that_passes_for_stillness_is_off_by_little_at_an_end_alone(speed: float) -> None:
+    path = speed * np.arange(20)
+    np.testing.assert_allclose(along(path)[REACH:-REACH], path[REACH:-REACH], atol=1e-9)
+    np.testing.assert_allclose(along(path), path, atol=MOVES / 2)
 
 
 @pytest.mark.parametrize(

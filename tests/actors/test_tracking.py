@@ -18,6 +18,7 @@ from actors.geometry import Box, Landmarks, Rect
 from actors.linking import iou, link_tracks
 from actors.routing import Decision, RoutingBounds, Tier, route_track
 from actors.scene_cuts import SceneCuts
+from actors.smoothing import REACH, STILL
 from actors.tiles import Tiles
 from actors.tracking import (
     FARTHEST_LINK,
@@ -63,7 +64,7 @@ def timelines(frames: list[DetectedFrame], cuts: SceneCuts = NO_CUTS, tiles: Til
 
 
 @BOUNDED
-@given(st.integers(1, 12), st.floats(-8, 8), st.integers(0, 60))
+@given(st.integers(1, 12), st.floats(-8, 8).filter(lambda speed: abs(speed) * REACH > STILL * 80), st.integers(0, 60))
 def test_an_even_motion_is_followed_without_lag(count: int, speed: float, pts: int) -> None:
     (timeline,) = timelines(moving(count, speed))
     at = min(pts, STEP * (count - 1)) / STEP
