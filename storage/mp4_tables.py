@@ -125,13 +125,25 @@ def movie_timescale(file: IO[bytes], header: Box) -> int:
     return _number_behind_times(file, header)
 
 
+def boxes_in(file: IO[bytes], parent: Box) -> list[Box]:
+    """The boxes in a box.
+
+    Raises:
+        UnusualMovieError: they do not fill it.
+    """
+    found = list(boxes(file, parent.payload, parent.end))
+    if (found[-1].end if found else parent.payload) != parent.end:
+        raise UnusualMovieError("a box does not fit into its parent")
+    return found
+
+
 def children(file: IO[bytes], parent: Box) -> dict[bytes, Box]:
     """The boxes in a box, by their kind.
 
     Raises:
-        UnusualMovieError: one is there twice.
+        UnusualMovieError: one is there twice, or they do not fill it.
     """
-    found = list(boxes(file, parent.payload, parent.end))
+    found = boxes_in(file, parent)
     single = [each.kind for each in found if each.kind not in _MAY_REPEAT]
     if len(set(single)) < len(single):
         raise UnusualMovieError("a box is there twice")
@@ -176,7 +188,7 @@ def _tables(file: IO[bytes], parent: Box) -> tuple[dict[bytes, Table], int, int]
         elif kind in _ENTRY_TYPES:
             tables[kind] = _table(each, first_entry + 4, _number(file, first_entry))
         elif kind == b"sbgp":
-            groups = [box for box in boxes(file, parent.payload, parent.end) if box.kind == b"sbgp"]
+            groups = [box for box in boxes_in(file, parent) if box.kind == b"sbgp"]
             if any(read_at(file, box.payload + 4, 4) in _GROUPS_WITH_EFFECT for box in groups):
                 raise UnusualMovieError("a track groups its samples")
         elif kind not in _WITHOUT_EFFECT:

@@ -19,7 +19,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.mp4_boxes import Box, box, boxes, full_box
+from storage.mp4_boxes import HEADER_BYTES, Box, box, boxes, full_box
 from storage.mp4_pages import (
     Page,
     chunks_of,
@@ -30,7 +30,16 @@ from storage.mp4_pages import (
     runs_of,
     total_duration,
 )
-from storage.mp4_tables import EMPTY_EDIT, Table, Track, UnusualMovieError, movie_timescale, read_at, read_track
+from storage.mp4_tables import (
+    EMPTY_EDIT,
+    Table,
+    Track,
+    UnusualMovieError,
+    boxes_in,
+    movie_timescale,
+    read_at,
+    read_track,
+)
 
 PAGED_FROM = 100_000
 """Packets of all tracks. FFmpeg's index of so many takes 6 MB."""
@@ -74,13 +83,13 @@ class PagedMovie:
         tracks = iter(self.tracks)
         parts = [
             self._track(next(tracks), 0, whole=True) if each.kind == b"trak" else _content(self.file, each)
-            for each in boxes(self.file, self.movie.payload, self.movie.end)
+            for each in boxes_in(self.file, self.movie)
         ]
         return self._with_movie(parts)
 
     def page(self, track: int, number: int) -> FileWithAnotherMovie:
         """The file with one page of one track; its edit list goes with the first."""
-        parts = [_content(self.file, each) for each in self._boxes() if each.kind == b"mvhd"]
+        parts = [_content(self.file, each) for each in boxes_in(self.file, self.movie) if each.kind == b"mvhd"]
         return self._with_movie([*parts, self._track(self.tracks[track], number, whole=False)])
 
     def position(self, track: int, number: int) -> int:
@@ -99,9 +108,6 @@ class PagedMovie:
         durations = runs_of(self.file, paged.track.tables[b"stts"], first.durations, int(found[0]))
         return int(each_of(durations).sum())
 
-    def _boxes(self) -> Iterator[Box]:
-        return boxes(self.file, self.movie.payload, self.movie.end)
-
     def _with_movie(self, parts: list[bytes]) -> FileWithAnotherMovie:
         return FileWithAnotherMovie(self.file, self.name, self.movie, box(b"moov", b"".join(parts)))
 
@@ -112,7 +118,7 @@ class PagedMovie:
         return box(b"trak", b"".join(self._children(paged, paged.track.box, number, whole=whole)))
 
     def _children(self, paged: PagedTrack, parent: Box, number: int, *, whole: bool) -> Iterator[bytes]:
-        for each in boxes(self.file, parent.payload, parent.end):
+        for each in boxes_in(self.file, parent):
             told = each.kind in _KEPT_IN_A_PAGE and not (each.kind == b"edts" and number > 0)
             if parent.kind == b"trak" and not whole and not told:
                 continue
@@ -162,7 +168,7 @@ def _paged(file: IO[bytes], name: str) -> PagedMovie | None:
 
 
 def _read_movie(file: IO[bytes], name: str, movie: Box, size: int) -> PagedMovie:
-    found = list(boxes(file, movie.payload, movie.end))
+    found = boxes_in(file, movie)
     headers = [each for each in found if each.kind == b"mvhd"]
     if len(headers) != 1 or any(each.kind in (b"mvex", b"cmov") for each in found):
         raise UnusualMovieError("it is in fragments or compressed")
@@ -214,7 +220,7 @@ def _last_shown(file: IO[bytes], paged: PagedTrack) -> int:
 def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box, *, whole: bool) -> bytes:
     """`stbl` with one page; `whole` lets its durations add up to those of the track."""
     track, page, tables = paged.track, paged.pages[number], paged.track.tables
-    parts = [_content(file, each) for each in boxes(file, parent.payload, parent.end) if each.kind == b"stsd"]
+    parts = [_content(file, each) for each in boxes_in(file, parent) if each.kind == b"stsd"]
     durations = runs_of(file, tables[b"stts"], page.durations, page.samples)
     if whole:
         durations = _with_rest(durations, track.samples - page.samples, paged.duration - paged.end_of(number))
@@ -226,7 +232,7 @@ def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box,
             offsets = np.concatenate([offsets, more]).astype(offsets.dtype)
         parts.append(_counted(b"ctts", offsets))
     starts, counts = chunks_of(file, track, page)
-    parts += [_counted(b"stsc", _chunk_runs(counts)), _counted(b"co64", starts.astype(">u8"))]
+    parts += [_counted(b"stsc", _chunk_runs(counts)), _chunk_offsets(starts)]
     sizes = b"" if track.sample_bytes else tables[b"stsz"].read(file, page.first_sample, page.samples).tobytes()
     parts.append(full_box(b"stsz", struct.pack(">2I", track.sample_bytes, page.samples) + sizes))
     if b"stss" in tables:
@@ -234,6 +240,12 @@ def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box,
     if b"sdtp" in tables:
         parts.append(full_box(b"sdtp", tables[b"sdtp"].read(file, page.first_sample, page.samples).tobytes()))
     return box(b"stbl", b"".join(parts))
+
+
+def _chunk_offsets(starts: NDArray[np.int64]) -> bytes:
+    if starts[-1:].max(initial=0) < 1 << 32:
+        return _counted(b"stco", starts.astype(">u4"))
+    return _counted(b"co64", starts.astype(">u8"))
 
 
 def _counted(kind: bytes, entries: NDArray) -> bytes:
@@ -268,7 +280,10 @@ def _content(file: IO[bytes], each: Box) -> bytes:
 
 
 class FileWithAnotherMovie(io.RawIOBase):
-    """A file, to read, whose `moov` box is called `free`, and behind whose end there is another."""
+    """A file, to read, with another `moov` box in the place of its own.
+
+    Should that have no room, as in small files, it stands behind the end, and the file's own is called `free`.
+    """
 
     def __init__(self, file: IO[bytes], name: str, movie: Box, content: bytes) -> None:
         """Args:
@@ -279,10 +294,15 @@ class FileWithAnotherMovie(io.RawIOBase):
         """
         super().__init__()
         self.name = name
-        self._file, self._content = file, content
-        self._kind_at = movie.begin + 4
-        self._end = file.seek(0, io.SEEK_END)
-        self._at = 0
+        self._file, self._at = file, 0
+        self._size = file.seek(0, io.SEEK_END)
+        left = movie.size - len(content)
+        if left == 0 or left >= HEADER_BYTES:
+            rest = struct.pack(">I4s", left, b"free") if left else b""
+            self._replaced = [(movie.begin, content + rest)]
+        else:
+            self._replaced = [(movie.begin + 4, b"free"), (self._size, content)]
+            self._size += len(content)
 
     def readable(self) -> bool:
         return True
@@ -294,26 +314,21 @@ class FileWithAnotherMovie(io.RawIOBase):
         return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._end + len(self._content)}[whence]
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def read(self, size: int = -1) -> bytes:
         begin = self._at
-        size = self._end + len(self._content) if size < 0 else size
-        if begin >= self._end:
-            content = self._content[begin - self._end : begin - self._end + size]
+        end = self._size if size < 0 else min(self._size, begin + size)
+        for at, content in self._replaced:
+            if at <= begin < at + len(content):
+                found = content[begin - at : end - at]
+                break
+            if begin < at:
+                end = min(end, at)
         else:
             self._file.seek(begin)
-            content = self._renamed(self._file.read(min(size, self._end - begin)), self._kind_at - begin)
-        self._at += len(content)
-        return content
-
-    @staticmethod
-    def _renamed(content: bytes, at: int) -> bytes:
-        """With the kind of the `moov` box, which is `at` bytes behind the content's beginning, replaced."""
-        name = b"free"[max(0, -at) : max(0, len(content) - at)]
-        if not name or at + len(b"free") <= 0:
-            return content
-        begin = max(0, at)
-        return content[:begin] + name + content[begin + len(name) :]
+            found = self._file.read(max(0, end - begin))
+        self._at += len(found)
+        return found
