@@ -54,8 +54,21 @@ class Page:
     """Of the first sample, ticks of the track's clock, on which the track begins at 0."""
 
 
-def pages_of(file: IO[bytes], track: Track, packets: int) -> tuple[Page, ...]:
+@dataclass(frozen=True)
+class Pages:
+    """All pages of a track, in order."""
+
+    pages: tuple[Page, ...] = (Page(),)
+    duration: int = 0
+    """Of all samples, ticks of the track's clock."""
+    lowest_offset: int = 0
+    """Ticks, at most 0, by which a sample is shown before it is decoded; as in FFmpeg, without the last two runs."""
+
+
+def pages_of(file: IO[bytes], track: Track, packets: int) -> Pages:
     """Pages of so many packets each; the last has less. Of sound without frames they have whole chunks, and more.
+
+    Each table is read once.
 
     Raises:
         UnusualMovieError: the tables do not fit together.
@@ -63,14 +76,17 @@ def pages_of(file: IO[bytes], track: Track, packets: int) -> tuple[Page, ...]:
     found = _with_samples(file, track, packets * (SAMPLES_A_PACKET if track.unframed else 1))
     firsts = [page.first_sample for page in found]
     durations = _places_in_runs(file, track.tables[b"stts"], firsts, track.samples)
-    offsets = [(RunPlace(), 0)] * len(firsts)
+    offsets = _Places([(RunPlace(), 0)] * len(firsts))
     if b"ctts" in track.tables:
         offsets = _places_in_runs(file, track.tables[b"ctts"], firsts, track.samples, may_be_negative=True)
     keyframes = _keyframe_entries(file, track, firsts)
-    return tuple(
+    pages = tuple(
         replace(page, dts=dts, durations=duration, offsets=offset, keyframe=keyframe)
-        for page, (duration, dts), (offset, _), keyframe in zip(found, durations, offsets, keyframes, strict=True)
+        for page, (duration, dts), (offset, _), keyframe in zip(
+            found, durations.places, offsets.places, keyframes, strict=True
+        )
     )
+    return Pages(pages, durations.total, min(0, offsets.lowest))
 
 
 def _with_samples(file: IO[bytes], track: Track, wanted: int) -> list[Page]:
@@ -146,16 +162,29 @@ def _skipped_bytes(file: IO[bytes], track: Track, page: Page, before: Page | Non
     return known + int(sizes.sum(dtype=np.int64))
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Samples in a table of runs."""
+
+    places: list[tuple[RunPlace, int]]
+    """Where each is, and the sum of the values of all before it."""
+    total: int = 0
+    """The sum of all values."""
+    lowest: int = 0
+    """Of the values, but for the last two runs."""
+
+
 def _places_in_runs(
     file: IO[bytes], table: Table, samples: Sequence[int], total: int, *, may_be_negative: bool = False
-) -> list[tuple[RunPlace, int]]:
-    """Where each of the samples is in a table of runs, and the sum of the values of all before it."""
+) -> _Places:
+    """Where each of the samples, in order, is in a table of runs that must be of `total` samples."""
     found: list[tuple[RunPlace, int]] = []
-    count = summed = 0
+    count = summed = lowest = 0
     for number, block in table.blocks(file):
         counts, values = block["count"].astype(np.int64), block["value"].astype(np.int64)
         if (abs(values) >= _FARTHEST_OFFSET).any() if may_be_negative else (values < 0).any():
             raise UnusualMovieError("a table of times has values that no demuxer believes")
+        lowest = min(lowest, int(values[: max(0, table.count - 2 - number)].min(initial=0)))
         ends, sums = count + np.cumsum(counts), summed + np.cumsum(counts * values)
         while len(found) < len(samples) and samples[len(found)] < ends[-1]:
             sample = samples[len(found)]
@@ -165,7 +194,7 @@ def _places_in_runs(
         count, summed = int(ends[-1]), int(sums[-1])
     if count != total or len(found) < len(samples):
         raise UnusualMovieError("a table of times has not one for each sample")
-    return found
+    return _Places(found, summed, lowest)
 
 
 def _keyframe_entries(file: IO[bytes], track: Track, samples: Sequence[int]) -> list[int]:
@@ -183,22 +212,6 @@ def _keyframe_entries(file: IO[bytes], track: Track, samples: Sequence[int]) -> 
         while len(found) < len(samples) and samples[len(found)] < last:
             found.append(number + int(np.searchsorted(keyframes, samples[len(found)] + 1)))
     return found + [table.count] * (len(samples) - len(found))
-
-
-def total_duration(file: IO[bytes], track: Track) -> int:
-    """Of all samples, ticks of the track's clock."""
-    runs = (block for _, block in track.tables[b"stts"].blocks(file))
-    return sum(int((block["count"].astype(np.int64) * block["value"]).sum()) for block in runs)
-
-
-def lowest_offset(file: IO[bytes], track: Track) -> int:
-    """Ticks, at most 0, by which a sample is shown before it is decoded; as in FFmpeg, without the last two runs."""
-    table = track.tables.get(b"ctts")
-    if table is None:
-        return 0
-    return min(
-        int(block["value"][: max(0, table.count - 2 - number)].min(initial=0)) for number, block in table.blocks(file)
-    )
 
 
 def runs_of(file: IO[bytes], table: Table, place: RunPlace, samples: int) -> NDArray:

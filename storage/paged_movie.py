@@ -22,13 +22,12 @@ from numpy.typing import NDArray
 from storage.mp4_boxes import HEADER_BYTES, Box, box, boxes, full_box
 from storage.mp4_pages import (
     Page,
+    Pages,
     chunks_of,
     each_of,
-    lowest_offset,
     pages_of,
     positions_of,
     runs_of,
-    total_duration,
 )
 from storage.mp4_tables import (
     EMPTY_EDIT,
@@ -54,19 +53,23 @@ _KEPT_IN_A_PAGE = frozenset((b"tkhd", b"mdia", b"edts"))
 _PATH_TO_TABLES = frozenset((b"mdia", b"minf"))
 
 
+_IN_ONE_PAGE = Pages()
+
+
 @dataclass(frozen=True)
 class PagedTrack:
-    """A track and its pages."""
+    """A track and its pages; a short one has a single page, which is all of it."""
 
     track: Track
-    pages: tuple[Page, ...] = (Page(),)
-    """A short track has one, which is all of it."""
-    lowest_offset: int = 0
-    duration: int = 0
+    found: Pages = _IN_ONE_PAGE
+
+    @property
+    def pages(self) -> tuple[Page, ...]:
+        return self.found.pages
 
     def end_of(self, number: int) -> int:
         """When page `number` ends, ticks of the track's clock; of tracks of several pages."""
-        return self.pages[number + 1].dts if number + 1 < len(self.pages) else self.duration
+        return self.pages[number + 1].dts if number + 1 < len(self.pages) else self.found.duration
 
 
 @dataclass(frozen=True)
@@ -185,11 +188,11 @@ def _read_movie(file: IO[bytes], name: str, movie: Box, size: int) -> PagedMovie
 
 
 def _paged_track(file: IO[bytes], track: Track, timescale: int, size: int) -> PagedTrack:
-    found = pages_of(file, track, PAGE_PACKETS)
-    paged = PagedTrack(track, found, lowest_offset(file, track), total_duration(file, track))
-    if int(positions_of(file, track, found[-1], found[-1].samples)[-1]) >= size:
+    paged = PagedTrack(track, pages_of(file, track, PAGE_PACKETS))
+    last = paged.pages[-1]
+    if int(positions_of(file, track, last, last.samples)[-1]) >= size:
         raise UnusualMovieError("its samples are cut")
-    if len(found) > 1 and track.edits:
+    if len(paged.pages) > 1 and track.edits:
         _refuse_hidden_samples(file, paged, timescale)
     return paged
 
@@ -209,7 +212,7 @@ def _last_shown(file: IO[bytes], paged: PagedTrack) -> int:
     """When the last sample begins to show, ticks of the track's clock."""
     page, tables = paged.pages[-1], paged.track.tables
     if paged.track.unframed:
-        return paged.duration - 1
+        return paged.found.duration - 1
     durations = each_of(runs_of(file, tables[b"stts"], page.durations, page.samples))
     times = page.dts + np.cumsum(durations) - durations
     if b"ctts" in tables:
@@ -223,12 +226,12 @@ def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box,
     parts = [_content(file, each) for each in boxes_in(file, parent) if each.kind == b"stsd"]
     durations = runs_of(file, tables[b"stts"], page.durations, page.samples)
     if whole:
-        durations = _with_rest(durations, track.samples - page.samples, paged.duration - paged.end_of(number))
+        durations = _with_rest(durations, track.samples - page.samples, paged.found.duration - paged.end_of(number))
     parts.append(_counted(b"stts", durations))
     if b"ctts" in tables:
         offsets = runs_of(file, tables[b"ctts"], page.offsets, page.samples)
-        if paged.lowest_offset:  # by which FFmpeg delays the whole track: the last two do not count for it
-            more = np.array([(1, paged.lowest_offset), (1, 0), (1, 0)], offsets.dtype)
+        if paged.found.lowest_offset:  # by which FFmpeg delays the whole track: the last two do not count for it
+            more = np.array([(1, paged.found.lowest_offset), (1, 0), (1, 0)], offsets.dtype)
             offsets = np.concatenate([offsets, more]).astype(offsets.dtype)
         parts.append(_counted(b"ctts", offsets))
     starts, counts = chunks_of(file, track, page)
