@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -20,7 +20,7 @@ from actors.identity import IdentityMeter, IdentityWeights
 from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
 from actors.steadying import Shown, between_keys, key_weights, steadied
-from actors.tracking import DetectionGrid
+from actors.tracking import NEIGHBOURS, DetectionGrid
 from actors.work import FaceInFrame, KeyFace, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
@@ -121,8 +121,8 @@ def restored_row(
         if face.decision is routed_here:
             about = [(key_faces[number], share) for number, share in _shares(face) if number >= 0 and steadying]
             for index in face.crop_indices:
-                beside = [own[at].shown for at in next_to.get(index, ())]
-                left[index] = placement.resample(_steady(own[index].shown, beside, about), face.crop)
+                before, after = ([own[at].shown for at in side] for side in next_to.get(index, ((), ())))
+                left[index] = placement.resample(_steady(own[index].shown, before, after, about), face.crop)
     return replace(work, faces=faces, crops=left)
 
 
@@ -155,32 +155,44 @@ def _shares(face: FaceInFrame) -> list[tuple[int, float]]:
     return list(zip(face.keys, key_weights(face.along), strict=True)) if face.keys else []
 
 
-def _steady(face: Shown, beside: Sequence[Shown], keys: Sequence[tuple[Shown, float]]) -> NDArray[np.uint8]:
+def _steady(
+    face: Shown, before: Sequence[Shown], after: Sequence[Shown], keys: Sequence[tuple[Shown, float]]
+) -> NDArray[np.uint8]:
     """A face's patch without what an expert draws anew: by grid points where it stays, by its neighbours elsewhere."""
     if not keys:
-        return steadied(face, beside)
+        return steadied(face, before, after)
     held, share = between_keys(face, keys)
     if share.min() < 1:  # a blink, say; to look for it costs more than all the rest
-        own = steadied(face, beside).astype(np.float32)
+        own = steadied(face, before, after).astype(np.float32)
         held = own + share[..., None] * (held - own)
     return np.clip(np.rint(held), 0, 255).astype(np.uint8)
 
 
-def neighbours(work: ShardWork, route: Decision) -> dict[int, tuple[int, ...]]:
-    """Of each crop of a route, those of the same face in the frames before and after; of fields, in the same one."""
-    farthest = DetectionGrid.of(work.shard.probe, 1).neighbour
+def neighbours(work: ShardWork, route: Decision) -> dict[int, tuple[list[int], list[int]]]:
+    """Of each crop of a route, those of the same face in the frames before and after, the nearest first.
+
+    Of fields, in the same one. At most `NEIGHBOURS` on either side, and none behind a gap.
+    """
     tracks: dict[int, list[FaceInFrame]] = defaultdict(list)
     for face in sorted((*work.beside, *work.faces), key=lambda each: each.pts):
         if face.decision is route and face.crop_index >= 0:
             tracks[face.track].append(face)
-    found: dict[int, tuple[int, ...]] = defaultdict(tuple)
+    farthest = DetectionGrid.of(work.shard.probe, 1).neighbour
+    found: dict[int, tuple[list[int], list[int]]] = {}
     for faces in tracks.values():
-        for before, after in pairwise(faces):
-            if after.pts - before.pts <= farthest:
-                for earlier, later in zip(before.crop_indices, after.crop_indices, strict=True):
-                    found[later] += (earlier,)
-                    found[earlier] += (later,)
+        for at, face in enumerate(faces):
+            before = _unbroken([face, *reversed(faces[max(0, at - NEIGHBOURS) : at])], farthest)
+            after = _unbroken(faces[at : at + NEIGHBOURS + 1], farthest)
+            for moment, index in enumerate(face.crop_indices):
+                sides = ([each.crop_indices[moment] for each in side] for side in (before, after))
+                found[index] = next(sides), next(sides)
     return found
+
+
+def _unbroken(faces: Sequence[FaceInFrame], farthest: int) -> list[FaceInFrame]:
+    """The faces behind the first, up to a gap of more than so many ticks."""
+    gaps = (abs(after.pts - before.pts) for before, after in pairwise(faces))
+    return [face for face, _ in zip(faces[1:], takewhile(farthest.__ge__, gaps), strict=False)]
 
 
 def _judged(gate: IdentityGate | None, witness: Witness, made: _Restored) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -30,6 +31,7 @@ from actors.searched_faces import SearchedFaces
 from actors.tiles import Tiles
 from actors.tracking import (
     FARTHEST_LINK,
+    NEIGHBOURS,
     DetectedFrame,
     Detection,
     DetectionGrid,
@@ -194,28 +196,36 @@ class FaceDetector:
         picture = output_picture(shard.probe, self._size)
         placement = Placement.of(shard.probe, picture)
         wanted = grid.with_neighbours(shard.range) if self._steadying else shard.range
-        before: list[CutFace] = []
-        part, full = Part(shard, placement, self._wanted), None
+        beside = NEIGHBOURS if self._steadying else 0
+        before: deque[list[CutFace]] = deque(maxlen=beside)
+        part = Part(shard, placement, self._wanted)
+        full: list[tuple[Part, int]] = []  # with their ends; frames behind them are still to come
         for frame in read_pictures(shard, self._store, self._size, wanted=wanted, threads=self._threads):
             assert frame.pts is not None
+            within = frame.pts in shard.range
             faces = self._faces(frame, tracks, grid.fade, placement, shard.probe, searched)
-            if frame.pts not in shard.range:
-                if part.pts:
-                    part.add_beside(faces)  # the first one behind it is its last frame's neighbour
-                    break
-                before = faces
-                continue
-            if not part.pts or part.patch_bytes > MAX_PATCH_BYTES:
-                if part.pts:
-                    full, part = part, Part(shard, placement, self._wanted, start=frame.pts)
-                part.add_beside(before)
-            if full is not None:
-                full.add_beside(faces if self._steadying else [])
-                yield full.close(tracks, kept, end=frame.pts)
-                full = None
-            part.pts.append(frame.pts)
-            part.add(faces)
-            before = faces if self._steadying else []
+            if within and part.pts and part.patch_bytes > MAX_PATCH_BYTES:
+                full.append((part, frame.pts))
+                part = Part(shard, placement, self._wanted, start=frame.pts)
+            elif not within and part.pts:
+                part.add_behind(faces)
+            for each, end in full:
+                if each.behind < beside:
+                    each.add_behind(faces)
+                if each.behind == beside:
+                    yield each.close(tracks, kept, end=end)
+            full = [(each, end) for each, end in full if each.behind < beside]
+            if within:
+                if not part.pts:
+                    for earlier in before:
+                        part.add_before(earlier)
+                part.pts.append(frame.pts)
+                part.add(faces)
+            if part.behind == beside and not within and part.pts:
+                break
+            before.append(faces)
+        for each, end in full:
+            yield each.close(tracks, kept, end=end)
         yield part.close(tracks, kept, end=shard.range.end)
 
     def _faces(

@@ -69,6 +69,11 @@ class Rect(NamedTuple):
         across = self.x0 <= other.x0 < other.x1 <= self.x1
         return across and self.y0 <= other.y0 < other.y1 <= self.y1
 
+    def intersection(self, other: Rect) -> Rect:
+        """What is in both; without width or height where nothing is."""
+        x0, y0 = max(self.x0, other.x0), max(self.y0, other.y0)
+        return Rect(x0, y0, max(x0, min(self.x1, other.x1)), max(y0, min(self.y1, other.y1)))
+
     def slices_in(self, bounds: Rect) -> tuple[slice, slice]:
         """Index of this rectangle in an image that fills `bounds`."""
         return Rect(self.x0 - bounds.x0, self.y0 - bounds.y0, self.x1 - bounds.x0, self.y1 - bounds.y0).slices

@@ -50,6 +50,8 @@ class Part:
         self._start = shard.range.start if start is None else start
         self.pts: list[int] = []
         self.patch_bytes = 0
+        self.behind = 0
+        """Frames behind this part whose faces it was given."""
         self._faces: list[FaceInFrame] = []
         self._beside: list[FaceInFrame] = []
         self._crops: dict[int, np.ndarray] = {}
@@ -58,9 +60,14 @@ class Part:
         """Faces of the next frame of this part."""
         self._faces += [self._with_crops(cut) for cut in faces]
 
-    def add_beside(self, faces: Iterable[CutFace]) -> None:
-        """Faces of the frame before or behind this part; those without pixels are of no use."""
+    def add_before(self, faces: Iterable[CutFace]) -> None:
+        """Faces of a frame before this part; those without pixels are of no use."""
         self._beside += [self._with_crops(cut) for cut in faces if cut.crops]
+
+    def add_behind(self, faces: Iterable[CutFace]) -> None:
+        """Likewise of the next frame behind it."""
+        self.add_before(faces)
+        self.behind += 1
 
     def _with_crops(self, cut: CutFace) -> FaceInFrame:
         if not cut.crops:

@@ -32,6 +32,9 @@ _AGREEMENT_SIGMA = 2.0
 _FLOW_SCALE = 2
 """Crops are enlarged so for the search of their flow: it finds fractions of their pixels."""
 
+_REPEATED = 0.5
+"""Grey levels by which two frames of a source differ at most, in the mean, if one only repeats the other."""
+
 _NARROWEST = 16
 """Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
 
@@ -70,25 +73,49 @@ class Shown:
     rect: Rect
 
 
-def steadied(face: Shown, neighbours: Sequence[Shown]) -> NDArray[np.uint8]:
+def steadied(face: Shown, before: Sequence[Shown], after: Sequence[Shown]) -> NDArray[np.uint8]:
     """The face's patch, averaged with its neighbours'; equal to it where none agrees.
 
+    Where a source repeats its frames, repetitions count, and so does what comes before and behind them all: so that
+    repeated frames are shown alike.
+
     Args:
-        neighbours: the same face in other frames, restored by the same expert.
+        before, after: the same face in the frames on either side, the nearest first, restored by the same expert.
     """
+    neighbours = [*_counting(face, before), *_counting(face, after)]
     if not neighbours or min(face.crop_rgb.shape[:2]) < _NARROWEST:
         return face.patch_rgb
     own = face.patch_rgb.astype(np.float32)
     total, weights = own.copy(), np.ones(own.shape[:2], np.float32)
     grey = _grey(face.crop_rgb)
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    for neighbour in neighbours:
-        there, seen = _at(face, grey, neighbour, finder)
+    for neighbour, moves in neighbours:
+        there, seen = _at(face, grey, neighbour, finder if moves else None)
         apart = cv2.GaussianBlur(np.abs(there - own).mean(axis=2), (0, 0), _AGREEMENT_SIGMA)
         weight = seen * np.exp(-((apart / TOLERANCE) ** 2))
         total += weight[..., None] * there
         weights += weight
     return np.clip(np.rint(total / weights[..., None]), 0, 255).astype(np.uint8)
+
+
+def _counting(face: Shown, side: Sequence[Shown]) -> list[tuple[Shown, bool]]:
+    """Of the neighbours on one side those up to the first that is no repetition; and of each whether it is none."""
+    found: list[tuple[Shown, bool]] = []
+    for neighbour in side:
+        moves = not _repeats(face, neighbour)
+        found.append((neighbour, moves))
+        if moves:
+            break
+    return found
+
+
+def _repeats(face: Shown, other: Shown) -> bool:
+    """Whether the frame shows again what the other one does."""
+    both = face.rect.intersection(other.rect)
+    if not both.width or not both.height:
+        return False
+    here, there = face.crop_rgb[both.slices_in(face.rect)], other.crop_rgb[both.slices_in(other.rect)]
+    return float(cv2.absdiff(here, there).mean()) <= _REPEATED
 
 
 def key_weights(along: float) -> tuple[float, ...]:
@@ -129,21 +156,25 @@ def between_keys(face: Shown, keys: Sequence[tuple[Shown, float]]) -> tuple[NDAr
 
 
 def _at(
-    face: Shown, grey: NDArray[np.uint8], neighbour: Shown, finder: cv2.DISOpticalFlow
+    face: Shown, grey: NDArray[np.uint8], neighbour: Shown, finder: cv2.DISOpticalFlow | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A neighbour's patch moved to where the face is, and (kH, kW) 1 where it has pixels for it, else 0."""
+    """A neighbour's patch moved to where the face is, and (kH, kW) 1 where it has pixels for it, else 0.
+
+    Without a finder nothing has moved.
+    """
     height, width = face.crop_rgb.shape[:2]
     tall, wide = face.patch_rgb.shape[:2]
     across, down = neighbour.rect.x0 - face.rect.x0, neighbour.rect.y0 - face.rect.y0
-    shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
-    other = cv2.warpAffine(_grey(neighbour.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    first, second = (_enlarged(picture) for picture in (grey, np.asarray(other, np.uint8)))
-    flow = dense_flow(finder, first, second)
     scale = wide / width
-    flow = cv2.resize(flow, (wide, tall), interpolation=cv2.INTER_LINEAR) * (scale / _FLOW_SCALE)
     rows, columns = np.indices((tall, wide), np.float32)
-    at_x = columns + flow[..., 0] - scale * across
-    at_y = rows + flow[..., 1] - scale * down
+    at_x, at_y = columns - scale * across, rows - scale * down
+    if finder is not None:
+        shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
+        other = cv2.warpAffine(_grey(neighbour.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        first, second = (_enlarged(picture) for picture in (grey, np.asarray(other, np.uint8)))
+        flow = cv2.resize(dense_flow(finder, first, second), (wide, tall), interpolation=cv2.INTER_LINEAR)
+        flow *= scale / _FLOW_SCALE
+        at_x, at_y = at_x + flow[..., 0], at_y + flow[..., 1]
     moved = cv2.remap(neighbour.patch_rgb, at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     inside = (at_x >= 0) & (at_y >= 0)
     inside &= (at_x <= neighbour.patch_rgb.shape[1] - 1) & (at_y <= neighbour.patch_rgb.shape[0] - 1)

@@ -16,9 +16,10 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from actors import scene_cuts
 from actors.geometry import Box, Landmarks, Rect
 from actors.routing import MEMORY, WINDOW_RADIUS
-from actors.scene_cuts import NEIGHBOURS, SceneCuts
+from actors.scene_cuts import SceneCuts
 from actors.smoothing import REACH, STILL, smoothed
 from actors.tiles import Tiles
 from storage.probe import VideoProbe
@@ -32,6 +33,9 @@ FADE_SECONDS = Fraction(1, 5)
 
 NEIGHBOUR_FRAMES = Fraction(3, 2)
 """Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
+
+NEIGHBOURS = 2
+"""Frames on either side that may steady a face: the second one where the first only repeats the frame."""
 
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
@@ -85,9 +89,9 @@ class DetectionGrid:
 
     def with_neighbours(self, wanted: PtsRange) -> PtsRange:
         """A range grown by the frames next to it, whose faces steady its own."""
+        reach = NEIGHBOURS * self.neighbour
         return PtsRange(
-            None if wanted.start is None else wanted.start - self.neighbour,
-            None if wanted.end is None else wanted.end + self.neighbour,
+            None if wanted.start is None else wanted.start - reach, None if wanted.end is None else wanted.end + reach
         )
 
     @property
@@ -105,7 +109,7 @@ class DetectionGrid:
     @property
     def cut_reach(self) -> Fraction:
         """Ticks on either side of a frame in which it shows whether a scene begins with it."""
-        return max(self.step, NEIGHBOURS * self.frame)
+        return max(self.step, scene_cuts.NEIGHBOURS * self.frame)
 
     def _cells(self, ticks: Fraction) -> int:
         return math.ceil(ticks / self.step)

@@ -42,28 +42,28 @@ def off(patch_rgb: NDArray[np.uint8], wanted: Shown) -> float:
 @pytest.mark.parametrize("motion", [0, 1, 3])
 def test_noise_of_the_expert_is_averaged_wherever_the_face_has_moved_to(motion: int) -> None:
     truth, here = shown(0), shown(0, noise=1)
-    steady = steadied(here, [shown(-motion, noise=2), shown(motion, noise=3)])
+    steady = steadied(here, [shown(-motion, noise=2)], [shown(motion, noise=3)])
     assert off(steady, truth) < 0.8 * off(here.patch_rgb, truth)
 
 
 def test_a_crop_that_lies_elsewhere_in_its_frame_is_brought_over() -> None:
     truth, here = shown(0), shown(0, noise=1)
     moved = replace(shown(4, noise=2), rect=Rect(96, 50, 96 + SIDE, 50 + SIDE))  # the crop has gone left by four px
-    assert off(steadied(here, [moved]), truth) < 0.9 * off(here.patch_rgb, truth)
+    assert off(steadied(here, [moved], []), truth) < 0.9 * off(here.patch_rgb, truth)
 
 
 def test_a_blink_is_of_its_own_frame_alone() -> None:
     blinking, open_eyes = shown(0, blink=True), shown(0)
     lid = np.s_[65:85, 65:115]
-    steady = steadied(blinking, [open_eyes, open_eyes])
+    steady = steadied(blinking, [open_eyes], [open_eyes])
     assert np.abs(steady[lid].astype(int) - blinking.patch_rgb[lid]).mean() < 2
-    before = steadied(open_eyes, [blinking])
+    before = steadied(open_eyes, [blinking], [])
     assert np.abs(before[lid].astype(int) - open_eyes.patch_rgb[lid]).mean() < 2
 
 
 def test_without_neighbours_a_patch_is_what_it_is() -> None:
     here = shown(0, noise=1)
-    assert steadied(here, []) is here.patch_rgb
+    assert steadied(here, [], []) is here.patch_rgb
 
 
 @pytest.mark.parametrize("along", [0.0, 0.3, 1.0])
@@ -114,15 +114,39 @@ def row(*faces: FaceInFrame, beside: tuple[FaceInFrame, ...] = ()) -> ShardWork:
 
 def test_neighbours_are_the_frames_before_and_after_of_the_same_face() -> None:
     tick = round(SHARD.probe.frame_ticks)
-    faces = [face(number * tick, number) for number in range(3)]
+    faces = [face(number * tick, number) for number in range(4)]
     work = row(*faces[1:], beside=(faces[0],))
-    assert dict(neighbours(work, Decision.EXPERT_T)) == {0: (1,), 1: (0, 2), 2: (1,)}
+    assert neighbours(work, Decision.EXPERT_T) == {
+        0: ([], [1, 2]),
+        1: ([0], [2, 3]),
+        2: ([1, 0], [3]),
+        3: ([2, 1], []),
+    }
     assert neighbours(work, Decision.EXPERT_F) == {}
     others = row(faces[0], replace(faces[1], track=9), replace(faces[2], decision=Decision.EXPERT_F))
-    assert neighbours(others, Decision.EXPERT_T) == {}
+    assert neighbours(others, Decision.EXPERT_T) == {0: ([], []), 1: ([], [])}
 
 
 def test_a_frame_that_is_far_away_is_no_neighbour() -> None:
     tick = round(SHARD.probe.frame_ticks)
-    assert neighbours(row(face(0, 0), face(2 * tick, 1)), Decision.EXPERT_T) == {}
-    assert neighbours(row(face(0, 0), face(tick, 1)), Decision.EXPERT_T) == {0: (1,), 1: (0,)}
+    apart = row(face(0, 0), face(2 * tick, 1), face(3 * tick, 2))
+    assert neighbours(apart, Decision.EXPERT_T) == {0: ([], []), 1: ([], [2]), 2: ([1], [])}
+
+
+def test_frames_that_repeat_another_are_shown_alike() -> None:
+    """By all of them, and by what is before and behind: of each its own neighbours would be others."""
+    first, second = shown(0, noise=1), replace(shown(0, noise=2), crop_rgb=shown(0, noise=1).crop_rgb)
+    earlier, later = shown(3, noise=3), shown(-3, noise=4)
+    once = steadied(first, [earlier, later], [second, later])
+    again = steadied(second, [first, earlier], [later, earlier])
+    by_its_own = steadied(first, [earlier], [second]), steadied(second, [first], [later])
+    assert off(once, replace(first, patch_rgb=again)) < 0.3 * off(
+        by_its_own[0], replace(first, patch_rgb=by_its_own[1])
+    )
+
+
+def test_only_where_a_frame_repeats_it_a_second_one_counts() -> None:
+    here, near, far = shown(0, noise=1), shown(1, noise=2), shown(2, noise=3)
+    assert np.array_equal(steadied(here, [near, far], []), steadied(here, [near], []))
+    same = replace(shown(0, noise=4), crop_rgb=here.crop_rgb)
+    assert not np.array_equal(steadied(here, [same, far], []), steadied(here, [same], []))
