@@ -36,7 +36,7 @@ class KeyFaces:
         """
         self._searched, self._placement, self._crops = searched, placement, crops
         self._known = {(each.pts, each.crop, each.decision): each.crop_index for each in known if each.crop_index >= 0}
-        self._numbers: dict[tuple[int, int, Rect, Decision], int] = {}
+        self._numbers: dict[tuple[int, int, Rect, Decision, Rect], int] = {}
         self.called: list[KeyFace] = []
 
     def of_faces(self, faces: Sequence[FaceInFrame], timelines: Sequence[TrackTimeline]) -> list[FaceInFrame]:
@@ -52,22 +52,23 @@ class KeyFaces:
         if len(face.crop_indices) != 1 or at is None or timeline.still_box_at(face.pts) is None:
             return face
         grid_points = range(at - KEYS_BACK, at + KEYS_AHEAD + 1)
-        numbers = tuple(self._number(face, k, timeline) for k in grid_points)
+        numbers = tuple(self._number(face, k, timeline, timeline.tiles[at]) for k in grid_points)
         return replace(face, keys=numbers, along=timeline.along(face.pts))
 
-    def _number(self, face: FaceInFrame, at: int, timeline: TrackTimeline) -> int:
+    def _number(self, face: FaceInFrame, at: int, timeline: TrackTimeline, tile: Rect) -> int:
         """Index of the key face of a face's track at a grid point; -1 where the face was not found in its rectangle."""
         if not 0 <= at < len(timeline.grid_pts):
             return -1
-        key = (face.track, at, face.crop, face.decision)
+        key = (face.track, at, face.crop, face.decision, tile)
         if key not in self._numbers:
-            self._numbers[key] = self._call(face, at, timeline)
+            self._numbers[key] = self._call(face, at, timeline, tile)
         return self._numbers[key]
 
-    def _call(self, face: FaceInFrame, at: int, timeline: TrackTimeline) -> int:
+    def _call(self, face: FaceInFrame, at: int, timeline: TrackTimeline, tile: Rect) -> int:
+        """Of a tile only the frame's own counts: what a far grid point's is no shard need know."""
         found, pts = timeline.track.detections[at], timeline.grid_pts[at]
         pixels_rgb = self._searched.cut(found, face.crop)
-        if pixels_rgb is None or not face.crop.contains(self._placement.crop_rect(found.box, timeline.tiles[at])):
+        if pixels_rgb is None or not face.crop.contains(self._placement.crop_rect(found.box, tile)):
             return -1
         same = (pts, face.crop, face.decision)
         if same not in self._known:

@@ -47,6 +47,7 @@ PAGE_PACKETS = 1 << 14
 _LOOKED_INTO_FROM = 1 << 20
 """Bytes. A smaller file does not have so many packets."""
 _TOP_BOXES = frozenset((b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid", b"pdin", b"meta"))
+_MOST_TOP_BOXES = 64
 _MOST_OTHER_BYTES = 32 << 20
 """Of what a header has besides tables: tags and pictures."""
 _KEPT_IN_A_PAGE = frozenset((b"tkhd", b"mdia", b"edts"))
@@ -101,11 +102,11 @@ class PagedMovie:
         return int(positions_of(self.file, paged.track, paged.pages[number], 1)[0])
 
     def first_dts(self, track: int, position: int) -> int | None:
-        """Ticks from the beginning of a track's clock to a sample that is one of its first ones, found by its place in
-        the file; None when it is none of these."""
+        """Ticks from where a track's clock begins to a sample of its first page, found by its place in the file; None
+        when there is none."""
         paged = self.tracks[track]
         first = paged.pages[0]
-        (found,) = np.nonzero(positions_of(self.file, paged.track, first, _FIRST_SAMPLES) == position)
+        (found,) = np.nonzero(positions_of(self.file, paged.track, first, first.samples) == position)
         if len(found) != 1:
             return None
         durations = runs_of(self.file, paged.track.tables[b"stts"], first.durations, int(found[0]))
@@ -133,10 +134,6 @@ class PagedMovie:
                 yield _content(self.file, each)
 
 
-_FIRST_SAMPLES = 256
-"""One of them is the first that an edit list shows."""
-
-
 @contextmanager
 def paged_movie(source: str | IO[bytes]) -> Iterator[PagedMovie | None]:
     """The pages of a source, a path or a seekable binary file; None where it is short or no plain movie."""
@@ -157,12 +154,10 @@ def _paged(file: IO[bytes], name: str) -> PagedMovie | None:
     try:
         if size < _LOOKED_INTO_FROM or read_at(file, 4, 4) not in _TOP_BOXES:
             return None
-        found = list(boxes(file, 0, size))
+        found = _top_boxes(file, size)
         movies = [each for each in found if each.kind == b"moov"]
         if len(movies) != 1 or found[-1].end != size or found[-1].open_ended:
             return None  # another box could not come behind
-        if any(each.kind not in _TOP_BOXES for each in found):
-            return None
         return _read_movie(file, name, movies[0], size)
     except UnusualMovieError:
         return None
@@ -170,11 +165,28 @@ def _paged(file: IO[bytes], name: str) -> PagedMovie | None:
         file.seek(0)
 
 
+def _top_boxes(file: IO[bytes], size: int) -> list[Box]:
+    """The boxes of a file, as long as they are of a plain movie: in one of fragments each would be looked for."""
+    found: list[Box] = []
+    for each in boxes(file, 0, size):
+        if each.kind not in _TOP_BOXES or len(found) == _MOST_TOP_BOXES:
+            raise UnusualMovieError("it is in fragments, or no movie")
+        found.append(each)
+        if each.kind == b"moov":
+            _refuse_fragments(file, each)
+    return found
+
+
+def _refuse_fragments(file: IO[bytes], movie: Box) -> None:
+    if any(each.kind in (b"mvex", b"cmov") for each in boxes_in(file, movie)):
+        raise UnusualMovieError("it is in fragments, or compressed")
+
+
 def _read_movie(file: IO[bytes], name: str, movie: Box, size: int) -> PagedMovie:
     found = boxes_in(file, movie)
     headers = [each for each in found if each.kind == b"mvhd"]
-    if len(headers) != 1 or any(each.kind in (b"mvex", b"cmov") for each in found):
-        raise UnusualMovieError("it is in fragments or compressed")
+    if len(headers) != 1:
+        raise UnusualMovieError("it has not one header")
     tracks = [read_track(file, each) for each in found if each.kind == b"trak"]
     if sum(track.packets for track in tracks) < PAGED_FROM:
         raise UnusualMovieError("it is short")

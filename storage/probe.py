@@ -137,6 +137,8 @@ def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterato
         movie = None if isinstance(source, RawIOBase) else opened.enter_context(paged_movie(source))
         container = _open_in_pages(movie, name, opened) if movie is not None else None
         if container is None:
+            if not isinstance(source, str):
+                source.seek(0)
             container = opened.enter_context(_open(source, name))
         require_modest(container, name)
         bound_decoders(container)

@@ -81,6 +81,14 @@ def test_a_face_that_has_left_its_rectangle_is_none() -> None:
     assert max(key.pts for key in called) == STEP * 14
 
 
+def test_the_tile_of_a_far_search_does_not_matter() -> None:
+    """It would follow from searches that a shard has no need to see."""
+    timeline = timeline_of(wavering(by=1.0))
+    one = in_frame(timeline, 10, 0)
+    narrowed = (*timeline.tiles[:13], *[Rect(0, 0, 150, 200)] * (len(timeline.tiles) - 13))
+    assert told(replace(timeline, tiles=narrowed), [one]) == told(timeline, [one])
+
+
 def test_a_face_that_moves_has_none() -> None:
     timeline = timeline_of([frame_of(STEP * at, (4.0 * at, 60, 4.0 * at + 80, 160)) for at in range(24)])
     (known,), called, added = told(timeline, [in_frame(timeline, 10, 0)])

@@ -19,6 +19,8 @@ from storage import paged_movie
 from storage.demuxing import demuxed, seek
 from storage.media_index import index_media
 from storage.mp4_boxes import HEADER_BYTES
+from storage.mp4_tables import UnusualMovieError
+from storage.paged_demuxing import PagedDemuxer
 from storage.probe import main_video_stream, open_container, probe_video
 from storage.reader import read_frames
 from storage.shards import plan_shards
@@ -150,6 +152,39 @@ def test_a_file_object_is_paged_like_a_path(tmp_path: Path, paged: Callable[[boo
         found = [(packet.stream.index, packet.dts) for packet in demuxed(container)]
     paged(False)
     assert found == [(packet[0], packet[2]) for packet in _packets(path)]
+
+
+def test_a_file_object_that_ffmpeg_sees_otherwise_is_read_whole_from_its_beginning(
+    tmp_path: Path, paged: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: Any) -> None:
+        raise UnusualMovieError("FFmpeg has other streams")
+
+    path = _with_sound(tmp_path / "a.mp4")
+    monkeypatch.setattr(PagedDemuxer, "__init__", refuses)
+    with path.open("rb") as file, open_container(file, name="a") as container:
+        assert sum(1 for packet in demuxed(container) if packet.size and packet.stream.type == "video") == 100
+
+
+def test_a_movie_in_fragments_is_given_up_at_the_first(tmp_path: Path, paged: Callable[[bool], None]) -> None:
+    """To look for them all would be a request to storage each."""
+    content = _fragments(tmp_path / "a.mp4").read_bytes()
+    file = _Counting(content)
+    with paged_movie.paged_movie(file) as found:
+        assert found is None
+    assert file.reads < 40
+    many = _Counting(struct.pack(">I4s", 8, b"free") * 1000)
+    with paged_movie.paged_movie(many) as found:
+        assert found is None
+    assert many.reads < 100
+
+
+class _Counting(io.BytesIO):
+    reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads += 1
+        return super().read(size)
 
 
 def test_no_more_than_a_page_of_the_index_is_held(tmp_path: Path, paged: Callable[[bool], None]) -> None:
