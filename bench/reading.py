@@ -26,7 +26,8 @@ from rich.table import Table
 
 from storage.catalogue import Source
 from storage.demuxing import demuxed
-from storage.probe import VideoProbe, main_video_stream, open_container, probe_video
+from storage.opening import open_container
+from storage.probe import VideoProbe, main_video_stream, probe_video
 from storage.reader import read_frames
 from storage.shards import PtsRange, Shard, plan_shards
 from storage.store import Store

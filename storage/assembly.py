@@ -25,9 +25,10 @@ from storage.containers import ContainerChoice, demuxer_of
 from storage.demuxing import demuxed
 from storage.errors import MediaError
 from storage.media_index import FrameIndex, MediaIndexer, StreamIndex, index_media, packet_digest
+from storage.opening import open_container
 from storage.packet_log import NO_TIME, PacketLog
 from storage.payload import payload_reader
-from storage.probe import VideoProbe, open_container, probe_video
+from storage.probe import VideoProbe, probe_video
 from storage.result_file import PacketWriter, opened_result
 from storage.result_streams import add_streams, tagged_template
 from storage.segments import in_ticks, leading_times, reordering_depth, segment_timing

@@ -24,9 +24,10 @@ from storage.coded_pictures import repeats_a_frame
 from storage.demuxing import demuxed
 from storage.descriptions import late_streams
 from storage.h264 import FieldPairs
+from storage.opening import open_container
 from storage.packet_log import PacketLog
 from storage.payload import payload_reader
-from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream, open_container
+from storage.probe import TIME_CODE, codec_name, is_chapter_track, main_video_stream
 from storage.programs import Program, programs
 from storage.tick_list import TickList
 from storage.timeline import Timeline

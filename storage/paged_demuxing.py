@@ -134,13 +134,12 @@ class PagedDemuxer:
         while True:
             with page.container:
                 last = yield from self._packets_of_page(stream, page)
-                entries = page.stream.index_entries
-                is_cut = last is None or not len(entries) or last.pos != entries[len(entries) - 1].pos
                 if last is not None:
-                    if page.number + 1 < len(paged.pages) and not is_cut:
+                    entries = page.stream.index_entries
+                    if page.number + 1 < len(paged.pages) and last.pos == entries[len(entries) - 1].pos:
                         last.duration = self._begins[track] + paged.end_of(page.number) - (last.dts or 0)
                     yield last
-            if is_cut or page.number + 1 == len(paged.pages):
+            if page.number + 1 == len(paged.pages):
                 return
             page = self._open(track, page.number + 1)
 

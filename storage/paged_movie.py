@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO
@@ -19,7 +19,8 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from storage.mp4_boxes import HEADER_BYTES, Box, box, boxes, full_box
+from storage.movie_file import FileWithAnotherMovie
+from storage.mp4_boxes import Box, box, boxes, full_box
 from storage.mp4_pages import (
     Page,
     Pages,
@@ -239,12 +240,13 @@ def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box,
     durations = runs_of(file, tables[b"stts"], page.durations, page.samples)
     if whole:
         durations = _with_rest(durations, track.samples - page.samples, paged.found.duration - paged.end_of(number))
+    if not track.unframed and len(durations) == 1 and int(durations["value"][0]) == 1:
+        durations = _joined(durations, [(1, 2)])  # or FFmpeg would take the page for sound without frames
     parts.append(_counted(b"stts", durations))
     if b"ctts" in tables:
         offsets = runs_of(file, tables[b"ctts"], page.offsets, page.samples)
         if paged.found.lowest_offset:  # by which FFmpeg delays the whole track: the last two do not count for it
-            more = np.array([(1, paged.found.lowest_offset), (1, 0), (1, 0)], offsets.dtype)
-            offsets = np.concatenate([offsets, more]).astype(offsets.dtype)
+            offsets = _joined(offsets, [(1, paged.found.lowest_offset), (1, 0), (1, 0)])
         parts.append(_counted(b"ctts", offsets))
     starts, counts = chunks_of(file, track, page)
     parts += [_counted(b"stsc", _chunk_runs(counts)), _chunk_offsets(starts)]
@@ -273,7 +275,11 @@ def _with_rest(runs: NDArray, samples: int, duration: int) -> NDArray:
     rest = [(count, value) for count, value in ((samples - longer, short), (longer, short + 1)) if count]
     if len(runs) == 1 and len(rest) == 1 and int(runs["value"][0]) == rest[0][1]:
         return np.array([(int(runs["count"][0]) + samples, rest[0][1])], runs.dtype)
-    return np.concatenate([runs, np.array(rest, runs.dtype)]).astype(runs.dtype)
+    return _joined(runs, rest)
+
+
+def _joined(runs: NDArray, more: Sequence[tuple[int, int]]) -> NDArray:
+    return np.concatenate([runs, np.array(more, runs.dtype)]).astype(runs.dtype)  # whose byte order numpy forgets
 
 
 def _chunk_runs(counts: NDArray[np.int64]) -> NDArray:
@@ -292,58 +298,3 @@ def _keyframes(file: IO[bytes], table: Table, page: Page) -> NDArray:
 
 def _content(file: IO[bytes], each: Box) -> bytes:
     return read_at(file, each.begin, each.size)
-
-
-class FileWithAnotherMovie(io.RawIOBase):
-    """A file, to read, with another `moov` box in the place of its own.
-
-    Should that have no room, as in small files, it stands behind the end, and the file's own is called `free`.
-    """
-
-    def __init__(self, file: IO[bytes], name: str, movie: Box, content: bytes) -> None:
-        """Args:
-        file: seekable; it stays open when this is closed.
-        name: of the file.
-        movie: its own `moov` box.
-        content: of the other one.
-        """
-        super().__init__()
-        self.name = name
-        self._file, self._at = file, 0
-        self._size = file.seek(0, io.SEEK_END)
-        left = movie.size - len(content)
-        if left == 0 or left >= HEADER_BYTES:
-            rest = struct.pack(">I4s", left, b"free") if left else b""
-            self._replaced = [(movie.begin, content + rest)]
-        else:
-            self._replaced = [(movie.begin + 4, b"free"), (self._size, content)]
-            self._size += len(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        begin = self._at
-        end = self._size if size < 0 else min(self._size, begin + size)
-        for at, content in self._replaced:
-            if at <= begin < at + len(content):
-                found = content[begin - at : end - at]
-                break
-            if begin < at:
-                end = min(end, at)
-        else:
-            self._file.seek(begin)
-            found = self._file.read(max(0, end - begin))
-        self._at += len(found)
-        return found

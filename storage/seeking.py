@@ -21,8 +21,8 @@ from storage.decoder_threads import decode_alike
 from storage.demuxing import demuxed, seek
 from storage.errors import SourceError
 from storage.h264 import FieldPairs
+from storage.opening import open_container
 from storage.picture_tags import crop_exactly
-from storage.probe import open_container
 from storage.shards import Shard
 from storage.splicing import BYTE_STREAMS, SplicedFile, head_bytes
 from storage.timeline import Anchor

@@ -18,7 +18,8 @@ from storage import limits
 from storage.assembly import assemble_video
 from storage.containers import choose_container
 from storage.errors import SourceError
-from storage.probe import open_container, probe_video
+from storage.opening import open_container
+from storage.probe import probe_video
 from storage.reader import ReadingLosses, read_frames
 from storage.store import Store
 from tests.media import Clip, decoded_by_pyav, encode_segments, make_video, shards_of, whole

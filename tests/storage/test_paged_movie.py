@@ -20,8 +20,9 @@ from storage.demuxing import demuxed, seek
 from storage.media_index import index_media
 from storage.mp4_boxes import HEADER_BYTES
 from storage.mp4_tables import UnusualMovieError
+from storage.opening import open_container
 from storage.paged_demuxing import PagedDemuxer
-from storage.probe import main_video_stream, open_container, probe_video
+from storage.probe import main_video_stream, probe_video
 from storage.reader import read_frames
 from storage.shards import plan_shards
 from storage.store import Store
@@ -79,6 +80,23 @@ def _with_time_code(path: Path) -> Path:
     return _by_ffmpeg(path, timecode="01:00:00:00")
 
 
+def _empty_sample(path: Path) -> Path:
+    """The last one of a page has no bytes, and FFmpeg gives no packet of it."""
+    return _changed(_with_sound(path), b"stsz", 12 + 4 * (PAGE - 1), bytes(4))
+
+
+def _sound_of_one_tick(path: Path) -> Path:
+    """A packet lasts a tick, as a sample does of sound that has no packets; but not the last one."""
+    content = bytearray(_with_sound(path).read_bytes())
+    durations, clock = content.rindex(b"stts"), content.rindex(b"mdhd")
+    struct.pack_into(">5I", content, durations + 8, 2, 188, 1, 1, 2)
+    struct.pack_into(">I", content, clock + 16, 47)
+    edits = content.rindex(b"elst")
+    struct.pack_into(">Ii", content, edits + 12, 1 << 20, 0)
+    path.write_bytes(content)
+    return path
+
+
 _KINDS = {
     "b-frames.mp4": _with_sound,
     "negative offsets.mp4": _shown_before_decoded,
@@ -87,6 +105,8 @@ _KINDS = {
     "bare sound.mov": _bare_sound,
     "moov first.mp4": _moov_first,
     "time code.mov": _with_time_code,
+    "empty sample.mp4": _empty_sample,
+    "sound of one tick.mp4": _sound_of_one_tick,
 }
 
 
