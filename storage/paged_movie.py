@@ -19,6 +19,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from storage.limits import MAX_STREAMS
 from storage.movie_file import FileWithAnotherMovie
 from storage.mp4_boxes import Box, box, boxes, full_box
 from storage.mp4_pages import (
@@ -186,8 +187,8 @@ def _refuse_fragments(file: IO[bytes], movie: Box) -> None:
 def _read_movie(file: IO[bytes], name: str, movie: Box, size: int) -> PagedMovie:
     found = boxes_in(file, movie)
     headers = [each for each in found if each.kind == b"mvhd"]
-    if len(headers) != 1:
-        raise UnusualMovieError("it has not one header")
+    if len(headers) != 1 or sum(each.kind == b"trak" for each in found) > MAX_STREAMS:
+        raise UnusualMovieError("it has not one header, or very many tracks")
     tracks = [read_track(file, each) for each in found if each.kind == b"trak"]
     if sum(track.packets for track in tracks) < PAGED_FROM:
         raise UnusualMovieError("it is short")
