@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from storage.long_mp4_header import header_in_parts
 from storage.media_index import has_side_data
 from storage.probe import codec_name
-from storage.sample_tables import Parts, SampleTables, Table, size_of
+from storage.sample_tables import Parts, SampleTables, ColumnBox, size_of
 
 _FIRST_PACKETS = _LAST_PACKETS = 32
 """Of each stream, that FFmpeg is told of, beside those of others that it must know."""
@@ -142,7 +142,7 @@ class LongMp4:
 
 def _write_parts(file: IO[bytes], parts: Parts) -> None:
     for part in parts:
-        for content in part.chunks() if isinstance(part, Table) else (part,):
+        for content in part.chunks() if isinstance(part, ColumnBox) else (part,):
             file.write(content)
 
 

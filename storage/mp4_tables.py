@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -32,6 +33,8 @@ _MAY_REPEAT = frozenset((b"trak", b"sgpd", b"sbgp", b"subs", b"free", b"skip", b
 
 _BLOCK_ENTRIES = 1 << 13
 _MOST_EDITS = 1000
+_MOST_BOXES = 1000
+"""In one. Only a header that wants to cost time has more."""
 EMPTY_EDIT = -1
 _PLAIN_SPEED = 1 << 16
 
@@ -77,6 +80,7 @@ class Track:
     sample_bytes: int
     """Of every sample; 0 where each has its own size."""
     samples: int
+    is_sound: bool
     unframed: bool
     """Whether it is sound of which every sample lasts one tick: FFmpeg's demuxer takes its chunks apart by a rule."""
     edits: tuple[tuple[int, int], ...]
@@ -115,6 +119,7 @@ def read_track(file: IO[bytes], track: Box) -> Track:
         tables=tables,
         sample_bytes=sample_bytes,
         samples=count,
+        is_sound=is_sound,
         unframed=is_sound and durations.count == 1 and int(durations.read(file, 0, 1)["value"][0]) == 1,
         edits=_edits(file, children(file, own[b"edts"]).get(b"elst")) if b"edts" in own else (),
     )
@@ -131,7 +136,7 @@ def boxes_in(file: IO[bytes], parent: Box) -> list[Box]:
     Raises:
         UnusualMovieError: they do not fill it.
     """
-    found = list(boxes(file, parent.payload, parent.end))
+    found = list(islice(boxes(file, parent.payload, parent.end), _MOST_BOXES))
     if (found[-1].end if found else parent.payload) != parent.end:
         raise UnusualMovieError("a box does not fit into its parent")
     return found

@@ -64,6 +64,7 @@ def _open_in_pages(movie: PagedMovie, name: str, opened: ExitStack) -> InputCont
     try:
         opened.enter_context(paged_by(PagedDemuxer(movie, container), container))
     except UnusualMovieError:
+        container.close()
         return None
     return container
 

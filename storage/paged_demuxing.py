@@ -146,16 +146,21 @@ class PagedDemuxer:
     def _packets_of_page(self, stream: Stream, page: _OpenPage) -> Generator[Packet, None, Packet | None]:
         """All but the last one, which is returned."""
         held: Packet | None = None
-        for packet in page.container.demux(page.stream):
-            if not packet.size and packet.dts is None:
-                continue  # PyAV's way to say that the page is over
+        try:
+            for packet in page.container.demux(page.stream):
+                if not packet.size and packet.dts is None:
+                    continue  # PyAV's way to say that the page is over
+                if held is not None:
+                    yield held
+                packet.stream = stream
+                if page.shift:
+                    packet.pts = None if packet.pts is None else packet.pts + page.shift
+                    packet.dts = None if packet.dts is None else packet.dts + page.shift
+                held = packet
+        except av.error.FFmpegError:
             if held is not None:
                 yield held
-            packet.stream = stream
-            if page.shift:
-                packet.pts = None if packet.pts is None else packet.pts + page.shift
-                packet.dts = None if packet.dts is None else packet.dts + page.shift
-            held = packet
+            raise
         return held
 
 

@@ -241,7 +241,7 @@ def _sample_tables(file: IO[bytes], paged: PagedTrack, number: int, parent: Box,
     durations = runs_of(file, tables[b"stts"], page.durations, page.samples)
     if whole:
         durations = _with_rest(durations, track.samples - page.samples, paged.found.duration - paged.end_of(number))
-    if not track.unframed and len(durations) == 1 and int(durations["value"][0]) == 1:
+    if track.is_sound and not track.unframed and len(durations) == 1 and int(durations["value"][0]) == 1:
         durations = _joined(durations, [(1, 2)])  # or FFmpeg would take the page for sound without frames
     parts.append(_counted(b"stts", durations))
     if b"ctts" in tables:

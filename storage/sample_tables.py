@@ -37,7 +37,7 @@ class Column:
         """Args:
         kind: numpy's, without byte order.
         """
-        self._kind = np.dtype(">" + kind)
+        self.kind = np.dtype(">" + kind)
         self._waiting: array[int] = array("Q")
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - lives as long as the column
         self._written = 0
@@ -60,13 +60,13 @@ class Column:
         """
         self._flush()
         self._file.seek(0)
-        while content := self._file.read(_NUMBERS_PER_CHUNK * self._kind.itemsize):
-            numbers = np.frombuffer(content, self._kind).astype(np.int64) + plus
-            yield numbers.astype(">" + kind if kind else self._kind).tobytes()
+        while content := self._file.read(_NUMBERS_PER_CHUNK * self.kind.itemsize):
+            numbers = np.frombuffer(content, self.kind).astype(np.int64) + plus
+            yield numbers.astype(">" + kind if kind else self.kind).tobytes()
 
     def _flush(self) -> None:
         self._file.seek(0, 2)
-        self._file.write(np.array(self._waiting, self._kind).tobytes())
+        self._file.write(np.array(self._waiting, self.kind).tobytes())
         self._written += len(self._waiting)
         self._waiting = array("Q")
 
@@ -92,7 +92,7 @@ class _Runs:
         self._count = 0
 
 
-class Table:
+class ColumnBox:
     """A box whose payload is a column."""
 
     def __init__(self, kind: bytes, before: bytes, column: Column, *, wide: str = "", plus: int = 0) -> None:
@@ -102,7 +102,7 @@ class Table:
         plus: is added to each.
         """
         self._kind, self._before, self._column, self._wide, self._plus = kind, before, column, wide, plus
-        each = np.dtype(wide or column._kind).itemsize
+        each = np.dtype(wide or column.kind).itemsize
         self.size = len(full_box(kind, before)) + each * len(column)
         """Bytes, its header included."""
 
@@ -209,39 +209,39 @@ class SampleTables:
         """Whether the last chunk is so far behind that its place, moved by `plus` bytes, needs them."""
         return self._chunk[0] + plus > _LARGEST_32
 
-    def boxes(self, plus: int) -> list[Table | bytes]:
+    def boxes(self, plus: int) -> list[ColumnBox | bytes]:
         """The boxes between `stsd` and `sgpd`, in FFmpeg's order; every position is moved by `plus` bytes.
 
         They are as long whatever `plus` is, unless `offsets_of_64_bits` tells otherwise.
         """
-        tables: list[Table | bytes] = [self._times()]
+        tables: list[ColumnBox | bytes] = [self._times()]
         if self._is_video and 0 < len(self._keyframes) < self.entries:
-            tables.append(Table(b"stss", struct.pack(">I", len(self._keyframes)), self._keyframes))
+            tables.append(ColumnBox(b"stss", struct.pack(">I", len(self._keyframes)), self._keyframes))
         if self._disposable:
-            tables.append(Table(b"sdtp", b"", self._flags))
+            tables.append(ColumnBox(b"sdtp", b"", self._flags))
         if self._reordered:
             entries = self._offsets.entries
-            tables.append(Table(b"ctts", struct.pack(">I", len(entries) // 2), entries))
-        tables.append(Table(b"stsc", struct.pack(">I", len(self._stsc) // 3), self._stsc))
+            tables.append(ColumnBox(b"ctts", struct.pack(">I", len(entries) // 2), entries))
+        tables.append(ColumnBox(b"stsc", struct.pack(">I", len(self._stsc) // 3), self._stsc))
         tables.append(self._all_sizes())
         kind, wide = (b"co64", "u8") if self.offsets_of_64_bits(plus) else (b"stco", "u4")
-        tables.append(Table(kind, struct.pack(">I", len(self._chunks)), self._chunks, wide=wide, plus=plus))
+        tables.append(ColumnBox(kind, struct.pack(">I", len(self._chunks)), self._chunks, wide=wide, plus=plus))
         return tables
 
-    def _times(self) -> Table | bytes:
+    def _times(self) -> ColumnBox | bytes:
         if self._sample_bytes:
             return full_box(b"stts", struct.pack(">3I", 1, self.samples, 1))
         entries = self._steps.entries
-        return Table(b"stts", struct.pack(">I", len(entries) // 2), entries)
+        return ColumnBox(b"stts", struct.pack(">I", len(entries) // 2), entries)
 
-    def _all_sizes(self) -> Table | bytes:
+    def _all_sizes(self) -> ColumnBox | bytes:
         equal = self._sample_bytes or self._one_size
         if equal:
             return full_box(b"stsz", struct.pack(">2I", equal, self.samples))
-        return Table(b"stsz", struct.pack(">2I", 0, self.entries), self._sizes)
+        return ColumnBox(b"stsz", struct.pack(">2I", 0, self.entries), self._sizes)
 
 
-Parts = list[Table | bytes]
+Parts = list[ColumnBox | bytes]
 """A box, or several, of which only the tables are large."""
 
 
@@ -252,4 +252,4 @@ def box_of(kind: bytes, parts: Parts) -> Parts:
 
 def size_of(parts: Parts) -> int:
     """Bytes of all of them."""
-    return sum(part.size if isinstance(part, Table) else len(part) for part in parts)
+    return sum(part.size if isinstance(part, ColumnBox) else len(part) for part in parts)

@@ -38,6 +38,9 @@ def is_remote(url: str) -> bool:
     return _SCHEME.match(url) is not None and not url.startswith("file://")
 
 
+_MEDIA_BLOCKS = 4
+"""Of 5 MB, kept of a remote media file: a demuxer goes to and fro between its index and where its streams are."""
+
 NOT_UTF8 = "its name is not UTF-8. Rename it, with convmv for example"
 
 
@@ -224,7 +227,7 @@ class Store:
         if not is_remote(url):
             yield path
             return
-        with filesystem.open(path, "rb", cache_type="readahead") as file:
+        with filesystem.open(path, "rb", cache_type="blockcache", cache_options={"maxblocks": _MEDIA_BLOCKS}) as file:
             yield file
 
     def sha256(self, url: str) -> str:

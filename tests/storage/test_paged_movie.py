@@ -97,6 +97,10 @@ def _sound_of_one_tick(path: Path) -> Path:
     return path
 
 
+def _frames_of_one_tick(path: Path) -> Path:
+    return make_video(path, Clip(frames=100, muxer_options={"video_track_timescale": "25"}, gop=12))
+
+
 _KINDS = {
     "b-frames.mp4": _with_sound,
     "negative offsets.mp4": _shown_before_decoded,
@@ -105,6 +109,7 @@ _KINDS = {
     "bare sound.mov": _bare_sound,
     "moov first.mp4": _moov_first,
     "time code.mov": _with_time_code,
+    "frames of one tick.mp4": _frames_of_one_tick,
     "empty sample.mp4": _empty_sample,
     "sound of one tick.mp4": _sound_of_one_tick,
 }
@@ -180,9 +185,9 @@ def test_a_file_object_that_ffmpeg_sees_otherwise_is_read_whole_from_its_beginni
     def refuses(*_: Any) -> None:
         raise UnusualMovieError("FFmpeg has other streams")
 
-    path = _with_sound(tmp_path / "a.mp4")
+    file = io.BytesIO(_with_sound(tmp_path / "a.mp4").read_bytes())
     monkeypatch.setattr(PagedDemuxer, "__init__", refuses)
-    with path.open("rb") as file, open_container(file, name="a") as container:
+    with open_container(file, name="a") as container:
         assert sum(1 for packet in demuxed(container) if packet.size and packet.stream.type == "video") == 100
 
 
