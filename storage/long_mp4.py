@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 from storage.long_mp4_header import header_in_parts
 from storage.media_index import has_side_data
 from storage.probe import codec_name
-from storage.sample_tables import Parts, SampleTables, ColumnBox, size_of
+from storage.sample_tables import ColumnBox, Parts, SampleTables, size_of
 
 _FIRST_PACKETS = _LAST_PACKETS = 32
 """Of each stream, that FFmpeg is told of, beside those of others that it must know."""

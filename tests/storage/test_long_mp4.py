@@ -21,7 +21,7 @@ from storage.long_mp4 import LongMp4
 from storage.long_mp4_header import _with_tables
 from storage.mp4_boxes import Box, boxes, full_box
 from storage.result_file import PacketWriter
-from storage.sample_tables import Parts, SampleTables, Table, box_of
+from storage.sample_tables import ColumnBox, Parts, SampleTables, box_of
 from tests.media import Audio, Clip, make_video
 from tests.zoo.specimen import from_pattern, remuxed, write
 
@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_number_of_packets(monkeypatch: pytest.Mon
             tables.add(3 * number * number, 100 + number % 7, number, number % 3, keyframe=number % 2 == 0)
         tables.close(1)
         for part in tables.boxes(0):
-            for _ in part.chunks() if isinstance(part, Table) else ():
+            for _ in part.chunks() if isinstance(part, ColumnBox) else ():
                 pass
         return tracemalloc.get_traced_memory()[1]
 
