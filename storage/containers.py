@@ -42,6 +42,9 @@ _MPEGTS_CODECS = frozenset(
 
 Some by two names: the codec's, and its decoder's. `bin_data` is private data, which stays such."""
 
+_TELEMETRY = ("bin_data", "mov,mp4,m4a,3gp,3g2,mj2")
+"""Codec and demuxer of tracks that cameras write (`gpmd`). FFmpeg has no coder of that name, so no muxer lists it."""
+
 _TAKEN_FOR_ANOTHER = {"mp4": frozenset(("mp1", "mp2"))}
 """Codecs that a muxer takes, and writes so that readers take them for another: MPEG layers I and II for III."""
 
@@ -92,10 +95,10 @@ def demuxer_of(muxer: str) -> str:
 
 
 def _left_out(muxer: str, probe: VideoProbe) -> tuple[OtherStream, ...]:
-    return tuple(other for other in probe.other_streams if not _holds(muxer, other))
+    return tuple(other for other in probe.other_streams if not _holds(muxer, other, probe.container))
 
 
-def _holds(muxer: str, other: OtherStream) -> bool:
+def _holds(muxer: str, other: OtherStream, source: str) -> bool:
     if other.is_late:
         return False
     if other.kind == "attachment":
@@ -103,6 +106,8 @@ def _holds(muxer: str, other: OtherStream) -> bool:
     if other.codec == TIME_CODE:
         return muxer in ("mp4", "mov")
     if other.is_empty:
+        return True
+    if (other.codec, source) == _TELEMETRY and muxer in ("mp4", "mov"):
         return True
     return other.codec in _codecs_of(muxer)
 

@@ -134,14 +134,27 @@ class PagedDemuxer:
         while True:
             with page.container:
                 last = yield from self._packets_of_page(stream, page)
+                entries = page.stream.index_entries
                 if last is not None:
-                    entries = page.stream.index_entries
                     if page.number + 1 < len(paged.pages) and last.pos == entries[len(entries) - 1].pos:
                         last.duration = self._begins[track] + paged.end_of(page.number) - (last.dts or 0)
                     yield last
+                self._refuse_missing(page, last)
             if page.number + 1 == len(paged.pages):
                 return
             page = self._open(track, page.number + 1)
+
+    def _refuse_missing(self, page: _OpenPage, last: Packet | None) -> None:
+        """FFmpeg ends where it cannot read a packet, as if the file did. Of one track nobody would know it.
+
+        Raises:
+            FFmpegError: the index has packets behind the last one that came.
+        """
+        entries = page.stream.index_entries
+        left = next((entry for entry in map(entries.__getitem__, range(len(entries) - 1, -1, -1)) if entry.size), None)
+        reached = None if last is None else last.dts
+        if left is not None and (last is None or (reached is not None and reached - page.shift < left.timestamp)):
+            raise _invalid("packets that the index tells of cannot be read")
 
     def _packets_of_page(self, stream: Stream, page: _OpenPage) -> Generator[Packet, None, Packet | None]:
         """All but the last one, which is returned."""

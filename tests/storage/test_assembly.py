@@ -13,6 +13,7 @@ from pathlib import Path
 
 import av
 import ffmpeg
+import imageio_ffmpeg
 import pytest
 from av.stream import Disposition
 
@@ -384,6 +385,27 @@ def test_a_copied_picture_may_be_of_a_codec_that_nothing_here_encodes_by_its_nam
     joined = join_again(tmp_path / f"a.{suffix}")
     (copied,) = joined.result.others
     assert (copied.codec, copied.packets) == ("libdav1d", joined.source.others[0].packets)
+
+
+def _with_telemetry(path: Path) -> None:
+    """A track as cameras keep it, made from one of subtitles."""
+    folder = path.parent
+    (folder / "a.srt").write_text("1\n00:00:00,100 --> 00:00:00,400\nGPS\n\n2\n00:00:00,500 --> 00:00:00,900\nA\n")
+    film, texts = ffmpeg.input(str(make_video(folder / "plain.mp4"))), ffmpeg.input(str(folder / "a.srt"))
+    output = ffmpeg.output(film, texts, str(folder / "texts.mp4"), vcodec="copy", scodec="mov_text")
+    output.run(cmd=imageio_ffmpeg.get_ffmpeg_exe(), quiet=True)
+    path.write_bytes((folder / "texts.mp4").read_bytes().replace(b"tx3g", b"gpmd").replace(b"sbtl", b"meta"))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
+def test_a_cameras_telemetry_is_kept(tmp_path: Path, name: str) -> None:
+    _with_telemetry(tmp_path / name)
+    joined = join_again(tmp_path / name)
+    (before,), (after,) = joined.source.others, joined.result.others
+    with av.open(str(joined.path)) as container:
+        assert container.streams[1].name == "bin_data"
+    assert (after.kind, after.packets, after.times) == ("data", before.packets, before.times)
+    assert joined.choice.left_out == ()
 
 
 def test_a_subtitle_that_steps_back_in_time_goes_with_the_one_before(tmp_path: Path) -> None:

@@ -242,6 +242,16 @@ def test_a_stream_is_read_again_from_its_beginning(tmp_path: Path, paged: Callab
         assert sum(1 for packet in demuxed(container, stream) if packet.size) == 100
 
 
+def test_where_the_index_points_nowhere_it_is_told(tmp_path: Path, paged: Callable[[bool], None]) -> None:
+    """FFmpeg ends there as if the file did; the sound would go on, and hide that the picture has ended."""
+    path = _with_sound(tmp_path / "a.mp4")
+    _changed(path, b"stco", 8 + 4 * 5, struct.pack(">I", 1 << 31))
+    assert (_pages(path) or [0])[0] > 2
+    with pytest.raises(av.error.FFmpegError, match="cannot be read"):
+        _packets(path)
+    assert any("may be cut" in remark for remark in probe_video(str(path), Store()).timeline.remarks)
+
+
 def test_a_cover_picture_comes_along(tmp_path: Path, paged: Callable[[bool], None]) -> None:
     picture = make_video(tmp_path / "cover.png", Clip(frames=1, codec="png", pix_fmt="rgb24", muxer="image2"))
     film = ffmpeg.input(str(_with_sound(tmp_path / "plain.mp4")))
