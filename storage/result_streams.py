@@ -112,7 +112,7 @@ def add_streams(
         if is_video:
             assert isinstance(added, VideoStream)
             assert isinstance(stream, VideoStream)
-            _tag_picture(added, stream, probe)
+            _tag_picture(added, stream, probe, choice.muxer)
             video = added
         else:
             copied[stream.index] = added
@@ -135,11 +135,14 @@ def _keep_code(added: Stream, origin: Stream) -> None:
         added.codec_context.codec_tag = code
 
 
-def _tag_picture(added: VideoStream, source: VideoStream, probe: VideoProbe) -> None:
+def _tag_picture(added: VideoStream, source: VideoStream, probe: VideoProbe, muxer: str) -> None:
     """What a stream of the result says of its picture outside of its codec's own headers."""
     added.time_base = probe.time_base
-    if "timecode" in source.metadata and source.average_rate:
-        added.codec_context.framerate = source.average_rate  # which the time code counts in
+    # A time code counts in frames a second. Matroska tells how long a frame lasts, where all last as long: else players
+    # guess a frame a tick.
+    even = muxer == "matroska" and source.average_rate == source.guessed_rate
+    if ("timecode" in source.metadata or even) and source.average_rate:
+        added.codec_context.framerate = source.average_rate
     if probe.tags.display_matrix:
         added.set_display_matrix(probe.tags.display_matrix)
     if probe.tags.interlaced:

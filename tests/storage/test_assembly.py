@@ -387,6 +387,12 @@ def test_a_copied_picture_may_be_of_a_codec_that_nothing_here_encodes_by_its_nam
     assert (copied.codec, copied.packets) == ("libdav1d", joined.source.others[0].packets)
 
 
+def test_matroska_tells_how_long_a_frame_lasts(tmp_path: Path) -> None:
+    joined = join_again(make_video(tmp_path / "a.mkv", Clip(rate=Fraction(30000, 1001))))
+    with av.open(str(joined.path)) as container:
+        assert container.streams.video[0].average_rate == Fraction(30000, 1001)
+
+
 def _with_telemetry(path: Path) -> None:
     """A track as cameras keep it, made from one of subtitles."""
     folder = path.parent
