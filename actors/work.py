@@ -276,34 +276,25 @@ def _from_ipc(content: bytes) -> list[dict[str, Any]]:
 def _face(row: dict[str, Any]) -> FaceInFrame:
     told = {
         "box": Box(*row["box"]),
-        "landmarks": _points(row["landmarks"]),
-        "crop": Rect(*row["crop"]),
         "tier": Tier(row["tier"]),
-        "decision": Decision(row["decision"]),
         "witnesses": tuple(row["witnesses"]),
         "keys": tuple(row["keys"]),
     }
-    return FaceInFrame(**{**row, **told})
+    return FaceInFrame(**{**row, **_of_crop(row), **told})
 
 
 def _witness(row: dict[str, Any]) -> Witness:
-    told = {
-        "crop": Rect(*row["crop"]),
-        "landmarks": _points(row["landmarks"]),
-        "decision": Decision(row["decision"]),
-        "reference": tuple(row["reference"]),
-    }
-    return Witness(**{**row, **told})
+    return Witness(**{**row, **_of_crop(row), "reference": tuple(row["reference"])})
 
 
 def _key_face(row: dict[str, Any]) -> KeyFace:
-    told = {
+    return KeyFace(**{**row, **_of_crop(row)})
+
+
+def _of_crop(row: dict[str, Any]) -> dict[str, Any]:
+    """What everything says that has a crop."""
+    return {
         "crop": Rect(*row["crop"]),
-        "landmarks": _points(row["landmarks"]),
+        "landmarks": tuple((x, y) for x, y in row["landmarks"]),
         "decision": Decision(row["decision"]),
     }
-    return KeyFace(**{**row, **told})
-
-
-def _points(rows: list[list[float]]) -> Landmarks:
-    return tuple((x, y) for x, y in rows)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import RawIOBase
+from typing import IO
 
+import av
 from av.container import InputContainer
 
 from storage.errors import SourceError
@@ -42,6 +45,15 @@ def playlist_kind(start: bytes) -> str:
     if b"<MPD" in text:
         return "a DASH manifest"
     return next((kind for mark, kind in _PLAYLISTS if text.startswith(mark)), "")
+
+
+def open_within_limits(source: str | IO[bytes] | RawIOBase) -> InputContainer:
+    """A path or a seekable binary file, opened for demuxing by `DEMUX_OPTIONS`.
+
+    Raises:
+        FFmpegError: it is no media, or none that is opened.
+    """
+    return av.open(source, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
 
 
 def bound_decoders(container: InputContainer) -> None:

@@ -165,15 +165,12 @@ class _Track:
         assert stream.time_base is not None
         self.time_base = AVRational(stream.time_base.numerator, stream.time_base.denominator)
         self.is_text = stream.type == "subtitle"
-        self.tables = SampleTables(
-            stream.time_base.denominator,
-            is_video=isinstance(stream, VideoStream),
-            sample_bytes=sample_bytes(stream),
-        )
         self._is_picture = isinstance(stream, VideoStream)
+        self.tables = SampleTables(
+            stream.time_base.denominator, is_video=self._is_picture, sample_bytes=sample_bytes(stream)
+        )
         self.last_dts = self.last_duration = 0
         self.shows_text = False
-        self._may_repeat = self.is_text
         self._told = _ToldPackets(header, stream)
         context = stream.codec_context
         self._descriptions = [(context.extradata or b"") if context is not None else b""]
@@ -188,7 +185,7 @@ class _Track:
         """Whether a packet may be decoded at `dts`."""
         if not self.tables.entries:
             return True
-        return int(not self._may_repeat) <= dts - self.last_dts <= _LONGEST_TICKS
+        return int(not self.is_text) <= dts - self.last_dts <= _LONGEST_TICKS
 
     def add(self, position: int, size: int, packet: Packet, pts: int, dts: int) -> None:
         """Enter the next packet, which begins at the byte `position`."""

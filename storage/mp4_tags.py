@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import IO
 
 from storage.errors import MediaError
+from storage.mp4_boxes import box, full_box
+from storage.mp4_boxes import boxes as boxes_between
 from storage.picture_tags import Cropping, PictureTags
 
 _PATH_TO_ENTRIES = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
-_FULL_BOX = b"\0\0\0\0"  # version and flags
+_VERSION_AND_COUNT = 8
+"""Bytes before the first sample entry."""
 _STEREO_MODES = {(0, 0): 0, (2, 0): 1, (1, 0): 2}
 """(AVStereo3DType, flags) -> mode of st3d: flat, one above the other, side by side."""
 _EQUIRECTANGULAR, _CUBEMAP, _EQUIRECTANGULAR_TILE = 0, 1, 2
@@ -49,7 +53,8 @@ def with_boxes(segment: Path, boxes: bytes, target: Path) -> Path:
     if not boxes:
         return segment
     content = bytearray(segment.read_bytes())
-    chain = _boxes_down_to_entry(content, segment.name)
+    with segment.open("rb") as file:
+        chain = _boxes_down_to_entry(file, len(content), segment.name)
     end = chain[-1] + struct.unpack_from(">I", content, chain[-1])[0]
     content[end:end] = boxes
     for at in chain:
@@ -58,28 +63,17 @@ def with_boxes(segment: Path, boxes: bytes, target: Path) -> Path:
     return target
 
 
-def _boxes_down_to_entry(content: bytearray, name: str) -> list[int]:
+def _boxes_down_to_entry(file: IO[bytes], size: int, name: str) -> list[int]:
     """Where each box begins from moov down to the first sample entry."""
     chain: list[int] = []
-    begin, end = 0, len(content)
+    begin, end = 0, size
     for wanted in _PATH_TO_ENTRIES:
-        at, kind, size = begin, b"", 0
-        while at + 8 <= end:
-            size, kind = struct.unpack_from(">I4s", content, at)
-            if size == 1:  # a 64-bit size follows: only the samples' box can be so large
-                size = struct.unpack_from(">Q", content, at + 8)[0]
-            if kind == wanted or size < 8:
-                break
-            at += size
-        if kind != wanted:
+        found = next((each for each in boxes_between(file, begin, end) if each.kind == wanted), None)
+        if found is None:
             raise MediaError(f"{name}: has no {wanted.decode()} box, so it is no segment. Remove it and run again")
-        chain.append(at)
-        begin, end = at + 8, at + size
-    return [*chain, begin + len(_FULL_BOX) + 4]  # after the number of entries
-
-
-def _box(kind: bytes, payload: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(payload), kind) + payload
+        chain.append(found.begin)
+        begin, end = found.payload, found.end
+    return [*chain, begin + _VERSION_AND_COUNT]
 
 
 def _mastering(tags: PictureTags) -> bytes:
@@ -87,15 +81,15 @@ def _mastering(tags: PictureTags) -> bytes:
     if display is None:
         return b""
     red, green, blue = display.primaries
-    return _box(b"mdcv", struct.pack(">8H2I", *green, *blue, *red, *display.white_point, *display.luminance))
+    return box(b"mdcv", struct.pack(">8H2I", *green, *blue, *red, *display.white_point, *display.luminance))
 
 
 def _content_light(tags: PictureTags) -> bytes:
-    return _box(b"clli", struct.pack(">2H", *tags.content_light)) if tags.content_light else b""
+    return box(b"clli", struct.pack(">2H", *tags.content_light)) if tags.content_light else b""
 
 
 def _ambient_light(tags: PictureTags) -> bytes:
-    return _box(b"amve", struct.pack(">I2H", *tags.ambient_light)) if tags.ambient_light else b""
+    return box(b"amve", struct.pack(">I2H", *tags.ambient_light)) if tags.ambient_light else b""
 
 
 def _clean_aperture(cropping: Cropping, size: tuple[int, int]) -> bytes:
@@ -103,12 +97,12 @@ def _clean_aperture(cropping: Cropping, size: tuple[int, int]) -> bytes:
         return b""
     width, height = size[0] - cropping.left - cropping.right, size[1] - cropping.top - cropping.bottom
     right_by, down_by = cropping.left - cropping.right, cropping.top - cropping.bottom  # of the centre, half pixels
-    return _box(b"clap", struct.pack(">4IiIiI", width, 1, height, 1, right_by, 2, down_by, 2))
+    return box(b"clap", struct.pack(">4IiIiI", width, 1, height, 1, right_by, 2, down_by, 2))
 
 
 def _stereo(tags: PictureTags) -> bytes:
     mode = _STEREO_MODES.get(struct.unpack_from("=2i", tags.stereo_3d)) if tags.stereo_3d else None
-    return _box(b"st3d", _FULL_BOX + bytes([mode])) if mode is not None else b""
+    return full_box(b"st3d", bytes([mode])) if mode is not None else b""
 
 
 def _spherical(tags: PictureTags) -> bytes:
@@ -116,10 +110,10 @@ def _spherical(tags: PictureTags) -> bytes:
         return b""
     projection, yaw, pitch, roll, left, top, right, bottom, padding = struct.unpack_from("=4i5I", tags.spherical)
     if projection in (_EQUIRECTANGULAR, _EQUIRECTANGULAR_TILE):
-        shape = _box(b"equi", _FULL_BOX + struct.pack(">4I", top, bottom, left, right))
+        shape = full_box(b"equi", struct.pack(">4I", top, bottom, left, right))
     elif projection == _CUBEMAP and padding == 0:  # padding counts pixels: scaled, it might be none
-        shape = _box(b"cbmp", _FULL_BOX + struct.pack(">2I", 0, padding))
+        shape = full_box(b"cbmp", struct.pack(">2I", 0, padding))
     else:
         return b""
-    pose = _box(b"prhd", _FULL_BOX + struct.pack(">3i", yaw, pitch, roll))
-    return _box(b"sv3d", _box(b"svhd", _FULL_BOX + b"facemill\0") + _box(b"proj", pose + shape))
+    pose = full_box(b"prhd", struct.pack(">3i", yaw, pitch, roll))
+    return box(b"sv3d", full_box(b"svhd", b"facemill\0") + box(b"proj", pose + shape))

@@ -13,9 +13,9 @@ from av.container import InputContainer
 from storage.demuxing import paged_by
 from storage.errors import SourceError
 from storage.limits import (
-    DEMUX_OPTIONS,
     PLAYLIST_START_BYTES,
     bound_decoders,
+    open_within_limits,
     playlist_kind,
     require_modest,
 )
@@ -49,7 +49,7 @@ def open_container(source: str | IO[bytes] | RawIOBase, *, name: str) -> Iterato
 
 def _open(source: str | IO[bytes] | RawIOBase, name: str) -> InputContainer:
     try:
-        return av.open(source, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
+        return open_within_limits(source)
     except av.error.FFmpegError as error:
         if kind := playlist_kind(_start_of(source)):
             raise SourceError(f"{name}: is {kind}, not a video. Name the files that it lists instead") from error

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 
-from storage.limits import DEMUX_OPTIONS
+from storage.limits import open_within_limits
 from storage.mp4_tables import UnusualMovieError
 from storage.paged_movie import PagedMovie
 
@@ -116,7 +116,7 @@ class PagedDemuxer:
             position = self._movie.position(track, number) if number > 0 else 0
         except UnusualMovieError as error:  # it was none when it was opened
             raise _invalid(str(error)) from error
-        container = av.open(file, "r", options=dict(DEMUX_OPTIONS), metadata_errors="replace")
+        container = open_within_limits(file)
         if number == 0:
             return _OpenPage(container, number, 0)  # which has the edit list, so its times are right
         entries = container.streams[0].index_entries

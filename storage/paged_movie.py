@@ -174,18 +174,13 @@ def _top_boxes(file: IO[bytes], size: int) -> list[Box]:
         if each.kind not in _TOP_BOXES or len(found) == _MOST_TOP_BOXES:
             raise UnusualMovieError("it is in fragments, or no movie")
         found.append(each)
-        if each.kind == b"moov":
-            _refuse_fragments(file, each)
     return found
-
-
-def _refuse_fragments(file: IO[bytes], movie: Box) -> None:
-    if any(each.kind in (b"mvex", b"cmov") for each in boxes_in(file, movie)):
-        raise UnusualMovieError("it is in fragments, or compressed")
 
 
 def _read_movie(file: IO[bytes], name: str, movie: Box, size: int) -> PagedMovie:
     found = boxes_in(file, movie)
+    if any(each.kind in (b"mvex", b"cmov") for each in found):
+        raise UnusualMovieError("it is in fragments, or compressed")
     headers = [each for each in found if each.kind == b"mvhd"]
     if len(headers) != 1 or sum(each.kind == b"trak" for each in found) > MAX_STREAMS:
         raise UnusualMovieError("it has not one header, or very many tracks")

@@ -10,6 +10,8 @@ from __future__ import annotations
 import io
 from typing import IO
 
+from storage.file_views import FileView
+
 BYTE_STREAMS = frozenset(("mpegts", "mpeg", "h264", "hevc"))
 """Demuxers of formats in which any packet can follow on any other."""
 
@@ -26,7 +28,7 @@ _LARGEST_PACK = 1 << 17
 """Bytes; they mostly have 2048."""
 
 
-class SplicedFile(io.RawIOBase):
+class SplicedFile(FileView):
     """The beginning of a file, and then the file from `position` on."""
 
     def __init__(self, file: IO[bytes], position: int, container: str) -> None:
@@ -35,40 +37,19 @@ class SplicedFile(io.RawIOBase):
         position: byte of the file, after `head_bytes`.
         container: FFmpeg's demuxer name.
         """
-        super().__init__()
         self._file = file
         self.joint = _joint(file, container)
         """Byte at which `position` of the file stands here."""
-        self._file.seek(0, io.SEEK_END)
         self._skipped = position - self.joint
-        self._size = self._file.tell() - self._skipped
-        self._at = 0
+        super().__init__(file.seek(0, io.SEEK_END) - self._skipped)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._at)
-        size = left if size < 0 else min(size, left)
-        if self._at < self.joint:
-            size = min(size, self.joint - self._at)
-            self._file.seek(self._at)
+    def _content(self, begin: int, end: int) -> bytes:
+        if begin < self.joint:
+            end = min(end, self.joint)
+            self._file.seek(begin)
         else:
-            self._file.seek(self._at + self._skipped)
-        content = self._file.read(size)
-        self._at += len(content)
-        return content
+            self._file.seek(begin + self._skipped)
+        return self._file.read(end - begin)
 
 
 def head_bytes() -> int:
