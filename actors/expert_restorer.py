@@ -19,7 +19,7 @@ from actors.geometry import Landmarks, Placement, landmarks_in_crop
 from actors.identity import IdentityMeter, IdentityWeights
 from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
 from actors.routing import Decision
-from actors.steadying import Shown, between_keys, key_weights, steadied
+from actors.steadying import Motions, Shown, between_keys, key_weights, steadied
 from actors.tracking import NEIGHBOURS, DetectionGrid
 from actors.work import FaceInFrame, KeyFace, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
@@ -117,12 +117,13 @@ def restored_row(
     placement = Placement.of(work.shard.probe, output_picture(work.shard.probe, size))
     done = mine.keys() | {key.crop_index for key in keys.values()}
     left = {index: crop for index, crop in work.crops.items() if index not in done}
-    for face in faces:
+    motions = Motions()
+    for face in sorted(faces, key=lambda each: (each.track, each.pts)):  # so that a motion is asked for again soon
         if face.decision is routed_here:
             about = [(key_faces[number], share) for number, share in _shares(face) if number >= 0 and steadying]
             for index in face.crop_indices:
                 before, after = ([own[at].shown for at in side] for side in next_to.get(index, ((), ())))
-                left[index] = placement.resample(_steady(own[index].shown, before, after, about), face.crop)
+                left[index] = placement.resample(_steady(own[index].shown, before, after, about, motions), face.crop)
     return replace(work, faces=faces, crops=left)
 
 
@@ -156,14 +157,18 @@ def _shares(face: FaceInFrame) -> list[tuple[int, float]]:
 
 
 def _steady(
-    face: Shown, before: Sequence[Shown], after: Sequence[Shown], keys: Sequence[tuple[Shown, float]]
+    face: Shown,
+    before: Sequence[Shown],
+    after: Sequence[Shown],
+    keys: Sequence[tuple[Shown, float]],
+    motions: Motions,
 ) -> NDArray[np.uint8]:
     """A face's patch without what an expert draws anew: by grid points where it stays, by its neighbours elsewhere."""
     if not keys:
-        return steadied(face, before, after)
+        return steadied(face, before, after, motions)
     held, share = between_keys(face, keys)
     if share.min() < 1:  # a blink, say; to look for it costs more than all the rest
-        own = steadied(face, before, after).astype(np.float32)
+        own = steadied(face, before, after, motions).astype(np.float32)
         held = own + share[..., None] * (held - own)
     return np.clip(np.rint(held), 0, 255).astype(np.uint8)
 

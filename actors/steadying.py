@@ -13,8 +13,11 @@ or goes at once (Tukey, "An introduction to the calculations of numerical spectr
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -38,6 +41,12 @@ _REPEATED = 0.5
 _NARROWEST = 16
 """Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
 
+_SECOND = 0.5
+"""What the second neighbour on a side counts beside the first: under a window that falls to its ends, results change
+less from frame to frame than under an even one, and keep more of their detail."""
+
+_REMEMBERED = 16
+"""Motions of pairs of frames that are kept: those of one face, and of both its fields, from frame to frame."""
 
 _SAME, _OTHER = 3.0, 6.0
 """Grey levels by which the source may differ from that of a grid point, over a px or two, and is the same; and from
@@ -49,6 +58,9 @@ _SAME_SIGMA = 1.5
 _FLAT = 0.75
 """Share of the window that does not fade."""
 
+_NOWHERE = -1e4
+"""A place that no patch has."""
+
 _MEAN_OF_CHANNELS = np.full((1, 3), 1 / 3, np.float32)
 
 _ENOUGH = 0.5
@@ -58,7 +70,7 @@ _LEAST_WEIGHT = np.float32(1e-6)
 """Where no grid point shows the same, there is nothing to divide by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shown:
     """One face in one frame.
 
@@ -73,39 +85,95 @@ class Shown:
     rect: Rect
 
 
-def steadied(face: Shown, before: Sequence[Shown], after: Sequence[Shown]) -> NDArray[np.uint8]:
+class _Places(NamedTuple):
+    """Where the pixels of one patch lie in another; both (kH, kW) float32, in px of the other."""
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+
+
+class Motions:
+    """How a face moves from one frame to the next: each pair is searched once, and the last few are remembered."""
+
+    def __init__(self) -> None:
+        self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._known: OrderedDict[tuple[Shown, Shown], _Places] = OrderedDict()
+
+    def along(self, frames: Sequence[Shown]) -> _Places:
+        """Where the first face's pixels lie in the last one's patch, going from each frame to the next."""
+        places = self._next(frames[0], frames[1])
+        for pair in pairwise(frames[1:]):
+            onward = self._next(*pair)
+            places = _Places(*(_looked_up(of, places) for of in onward))
+        return places
+
+    def _next(self, face: Shown, other: Shown) -> _Places:
+        if (face, other) not in self._known:
+            self._known[face, other] = self._searched(face, other)
+            if len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+        return self._known[face, other]
+
+    def _searched(self, face: Shown, other: Shown) -> _Places:
+        height, width = face.crop_rgb.shape[:2]
+        tall, wide = face.patch_rgb.shape[:2]
+        across, down = other.rect.x0 - face.rect.x0, other.rect.y0 - face.rect.y0
+        shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
+        there = cv2.warpAffine(_grey(other.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
+        first, second = (_enlarged(picture) for picture in (_grey(face.crop_rgb), np.asarray(there, np.uint8)))
+        flow = cv2.resize(dense_flow(self._finder, first, second), (wide, tall), interpolation=cv2.INTER_LINEAR)
+        flow *= wide / width / _FLOW_SCALE
+        unmoved = _unmoved(face, other)
+        return _Places(unmoved.x + flow[..., 0], unmoved.y + flow[..., 1])
+
+
+def steadied(face: Shown, before: Sequence[Shown], after: Sequence[Shown], motions: Motions) -> NDArray[np.uint8]:
     """The face's patch, averaged with its neighbours'; equal to it where none agrees.
 
-    Where a source repeats its frames, repetitions count, and so does what comes before and behind them all: so that
+    Where a source repeats its frames, repetitions count, and so does what is next before and behind them all: so that
     repeated frames are shown alike.
 
     Args:
         before, after: the same face in the frames on either side, the nearest first, restored by the same expert.
+        motions: remembers the search for them; any, the result is the same.
     """
-    neighbours = [*_counting(face, before), *_counting(face, after)]
-    if not neighbours or min(face.crop_rgb.shape[:2]) < _NARROWEST:
+    if min(face.crop_rgb.shape[:2]) < _NARROWEST:
         return face.patch_rgb
-    own = face.patch_rgb.astype(np.float32)
-    total, weights = own.copy(), np.ones(own.shape[:2], np.float32)
-    grey = _grey(face.crop_rgb)
-    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    for neighbour, moves in neighbours:
-        there, seen = _at(face, grey, neighbour, finder if moves else None)
-        apart = cv2.GaussianBlur(np.abs(there - own).mean(axis=2), (0, 0), _AGREEMENT_SIGMA)
-        weight = seen * np.exp(-((apart / TOLERANCE) ** 2))
-        total += weight[..., None] * there
+    repeated = any(_repeats(face, near[0]) for near in (before, after) if near)
+    neighbours = [each for side in (before, after) for each in _counting(face, side, motions, repeated=repeated)]
+    if not neighbours:
+        return face.patch_rgb
+    total = face.patch_rgb.astype(np.float32)
+    weights = np.ones(total.shape[:2], np.float32)
+    for neighbour, places, share in neighbours:
+        there, seen = _at(neighbour, places)
+        apart = cv2.GaussianBlur(_apart(there, face.patch_rgb), (0, 0), _AGREEMENT_SIGMA)
+        weight = cv2.exp(cv2.multiply(apart, apart, scale=-1 / TOLERANCE**2)) * (share * seen)
+        total += cv2.multiply(there, cv2.merge((weight, weight, weight)), dtype=cv2.CV_32F)
         weights += weight
     return np.clip(np.rint(total / weights[..., None]), 0, 255).astype(np.uint8)
 
 
-def _counting(face: Shown, side: Sequence[Shown]) -> list[tuple[Shown, bool]]:
-    """Of the neighbours on one side those up to the first that is no repetition; and of each whether it is none."""
-    found: list[tuple[Shown, bool]] = []
+def _counting(
+    face: Shown, side: Sequence[Shown], motions: Motions, *, repeated: bool
+) -> list[tuple[Shown, _Places, float]]:
+    """Of the neighbours on one side those that count, where the face's pixels lie in them, and how much they count.
+
+    Args:
+        repeated: whether a neighbour of the face repeats it. Then those up to the first that does not count, all alike;
+            otherwise all do.
+    """
+    if not repeated:
+        shares = (1.0, _SECOND)
+        return [
+            (neighbour, motions.along([face, *side[: at + 1]]), share)
+            for at, (neighbour, share) in enumerate(zip(side, shares, strict=False))
+        ]
+    found: list[tuple[Shown, _Places, float]] = []
     for neighbour in side:
-        moves = not _repeats(face, neighbour)
-        found.append((neighbour, moves))
-        if moves:
-            break
+        if not _repeats(face, neighbour):
+            return [*found, (neighbour, motions.along([face, neighbour]), 1.0)]
+        found.append((neighbour, _unmoved(face, neighbour), 1.0))
     return found
 
 
@@ -141,8 +209,7 @@ def between_keys(face: Shown, keys: Sequence[tuple[Shown, float]]) -> tuple[NDAr
     tall, wide = face.patch_rgb.shape[:2]
     total, weights = np.zeros((tall, wide, 3), np.float32), np.zeros((tall, wide), np.float32)
     for key, share in keys:
-        differing = cv2.absdiff(key.crop_rgb, face.crop_rgb).astype(np.float32)
-        apart = cv2.GaussianBlur(cv2.transform(differing, _MEAN_OF_CHANNELS), (0, 0), _SAME_SIGMA)
+        apart = cv2.GaussianBlur(_apart(key.crop_rgb, face.crop_rgb), (0, 0), _SAME_SIGMA)
         same = np.clip((_OTHER - apart) / (_OTHER - _SAME), 0, 1)
         if same.min() == 1:  # as mostly, at a third of the cost
             cv2.addWeighted(key.patch_rgb, share, total, 1, 0, dst=total, dtype=cv2.CV_32F)
@@ -155,30 +222,33 @@ def between_keys(face: Shown, keys: Sequence[tuple[Shown, float]]) -> tuple[NDAr
     return np.asarray(held, np.float32), np.asarray(np.minimum(weights / _ENOUGH, 1), np.float32)
 
 
-def _at(
-    face: Shown, grey: NDArray[np.uint8], neighbour: Shown, finder: cv2.DISOpticalFlow | None
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A neighbour's patch moved to where the face is, and (kH, kW) 1 where it has pixels for it, else 0.
-
-    Without a finder nothing has moved.
-    """
-    height, width = face.crop_rgb.shape[:2]
+def _unmoved(face: Shown, other: Shown) -> _Places:
+    """Where the face's pixels lie in another's patch if nothing has moved in the picture."""
     tall, wide = face.patch_rgb.shape[:2]
-    across, down = neighbour.rect.x0 - face.rect.x0, neighbour.rect.y0 - face.rect.y0
-    scale = wide / width
+    scale = wide / face.crop_rgb.shape[1]
     rows, columns = np.indices((tall, wide), np.float32)
-    at_x, at_y = columns - scale * across, rows - scale * down
-    if finder is not None:
-        shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
-        other = cv2.warpAffine(_grey(neighbour.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
-        first, second = (_enlarged(picture) for picture in (grey, np.asarray(other, np.uint8)))
-        flow = cv2.resize(dense_flow(finder, first, second), (wide, tall), interpolation=cv2.INTER_LINEAR)
-        flow *= scale / _FLOW_SCALE
-        at_x, at_y = at_x + flow[..., 0], at_y + flow[..., 1]
-    moved = cv2.remap(neighbour.patch_rgb, at_x, at_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    inside = (at_x >= 0) & (at_y >= 0)
-    inside &= (at_x <= neighbour.patch_rgb.shape[1] - 1) & (at_y <= neighbour.patch_rgb.shape[0] - 1)
-    return np.asarray(moved, np.float32), inside.astype(np.float32)
+    across, down = other.rect.x0 - face.rect.x0, other.rect.y0 - face.rect.y0
+    return _Places(columns - np.float32(scale * across), rows - np.float32(scale * down))
+
+
+def _looked_up(picture: NDArray[np.float32], places: _Places) -> NDArray[np.float32]:
+    """(kH, kW): a picture's values at places in it; far outside where it has none."""
+    found = cv2.remap(picture, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_NOWHERE)
+    return np.asarray(found, np.float32)
+
+
+def _at(neighbour: Shown, places: _Places) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A neighbour's patch at places in it, and (kH, kW) 1 where it has pixels there, else 0."""
+    moved = cv2.remap(neighbour.patch_rgb, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    tall, wide = neighbour.patch_rgb.shape[:2]
+    inside = (places.x >= 0) & (places.y >= 0) & (places.x <= wide - 1) & (places.y <= tall - 1)
+    return np.asarray(moved, np.uint8), inside.astype(np.float32)
+
+
+def _apart(first_rgb: NDArray[np.uint8], second_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W): by how many grey levels two pictures differ, mean of the channels."""
+    differing = cv2.absdiff(first_rgb, second_rgb).astype(np.float32)
+    return np.asarray(cv2.transform(differing, _MEAN_OF_CHANNELS), np.float32)
 
 
 def dense_flow(finder: cv2.DISOpticalFlow, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from skimage.data import astronaut
 from actors.expert_restorer import neighbours
 from actors.geometry import Rect
 from actors.routing import Decision
-from actors.steadying import Shown, between_keys, key_weights, steadied
+from actors.steadying import Motions, Shown, between_keys, key_weights, steadied
 from actors.tracking import KEYS_AHEAD, KEYS_BACK
 from actors.work import FaceInFrame, ShardWork
 from tests.actors.test_work import SHARD, face
@@ -42,28 +42,28 @@ def off(patch_rgb: NDArray[np.uint8], wanted: Shown) -> float:
 @pytest.mark.parametrize("motion", [0, 1, 3])
 def test_noise_of_the_expert_is_averaged_wherever_the_face_has_moved_to(motion: int) -> None:
     truth, here = shown(0), shown(0, noise=1)
-    steady = steadied(here, [shown(-motion, noise=2)], [shown(motion, noise=3)])
+    steady = steadied(here, [shown(-motion, noise=2)], [shown(motion, noise=3)], Motions())
     assert off(steady, truth) < 0.8 * off(here.patch_rgb, truth)
 
 
 def test_a_crop_that_lies_elsewhere_in_its_frame_is_brought_over() -> None:
     truth, here = shown(0), shown(0, noise=1)
     moved = replace(shown(4, noise=2), rect=Rect(96, 50, 96 + SIDE, 50 + SIDE))  # the crop has gone left by four px
-    assert off(steadied(here, [moved], []), truth) < 0.9 * off(here.patch_rgb, truth)
+    assert off(steadied(here, [moved], [], Motions()), truth) < 0.9 * off(here.patch_rgb, truth)
 
 
 def test_a_blink_is_of_its_own_frame_alone() -> None:
     blinking, open_eyes = shown(0, blink=True), shown(0)
     lid = np.s_[65:85, 65:115]
-    steady = steadied(blinking, [open_eyes], [open_eyes])
+    steady = steadied(blinking, [open_eyes], [open_eyes], Motions())
     assert np.abs(steady[lid].astype(int) - blinking.patch_rgb[lid]).mean() < 2
-    before = steadied(open_eyes, [blinking], [])
+    before = steadied(open_eyes, [blinking], [], Motions())
     assert np.abs(before[lid].astype(int) - open_eyes.patch_rgb[lid]).mean() < 2
 
 
 def test_without_neighbours_a_patch_is_what_it_is() -> None:
     here = shown(0, noise=1)
-    assert steadied(here, [], []) is here.patch_rgb
+    assert steadied(here, [], [], Motions()) is here.patch_rgb
 
 
 @pytest.mark.parametrize("along", [0.0, 0.3, 1.0])
@@ -137,16 +137,44 @@ def test_frames_that_repeat_another_are_shown_alike() -> None:
     """By all of them, and by what is before and behind: of each its own neighbours would be others."""
     first, second = shown(0, noise=1), replace(shown(0, noise=2), crop_rgb=shown(0, noise=1).crop_rgb)
     earlier, later = shown(3, noise=3), shown(-3, noise=4)
-    once = steadied(first, [earlier, later], [second, later])
-    again = steadied(second, [first, earlier], [later, earlier])
-    by_its_own = steadied(first, [earlier], [second]), steadied(second, [first], [later])
+    once = steadied(first, [earlier, later], [second, later], Motions())
+    again = steadied(second, [first, earlier], [later, earlier], Motions())
+    by_its_own = steadied(first, [earlier], [second], Motions()), steadied(second, [first], [later], Motions())
     assert off(once, replace(first, patch_rgb=again)) < 0.3 * off(
         by_its_own[0], replace(first, patch_rgb=by_its_own[1])
     )
 
 
-def test_only_where_a_frame_repeats_it_a_second_one_counts() -> None:
+def test_of_two_frames_that_differ_the_farther_one_counts_half() -> None:
+    here, near, far = (shown(step, noise=1 + step) for step in range(3))
+
+    def lighter(face: Shown) -> Shown:
+        return replace(face, patch_rgb=np.minimum(face.patch_rgb, 251) + np.uint8(4))
+
+    plain, by_near, by_far = (
+        steadied(here, frames, [], Motions())[16:-16, 16:-16].mean()
+        for frames in ([near, far], [lighter(near), far], [near, lighter(far)])
+    )
+    assert 1.7 < (by_near - plain) / (by_far - plain) < 2.3
+
+
+def test_the_way_to_the_frame_after_the_next_leads_over_the_next() -> None:
+    truth, here = shown(0), shown(0, noise=1)
+    beside = [shown(3 * step, noise=2 + step) for step in (1, 2)]
+    assert off(steadied(here, beside, [], Motions()), truth) < 0.75 * off(here.patch_rgb, truth)
+
+
+def test_a_remembered_motion_is_the_motion() -> None:
+    frames, motions = [shown(2 * step, noise=1 + step) for step in range(5)], Motions()
+    for at in (2, 1, 3, 2):
+        before, after = frames[max(0, at - 2) : at][::-1], frames[at + 1 : at + 3]
+        again = steadied(frames[at], before, after, motions)
+        assert np.array_equal(again, steadied(frames[at], before, after, Motions()))
+
+
+def test_where_a_frame_is_repeated_what_is_behind_both_counts_once() -> None:
     here, near, far = shown(0, noise=1), shown(1, noise=2), shown(2, noise=3)
-    assert np.array_equal(steadied(here, [near, far], []), steadied(here, [near], []))
     same = replace(shown(0, noise=4), crop_rgb=here.crop_rgb)
-    assert not np.array_equal(steadied(here, [same, far], []), steadied(here, [same], []))
+    once = steadied(here, [same, near], [], Motions())
+    assert np.array_equal(steadied(here, [same, near, far], [], Motions()), once)
+    assert not np.array_equal(steadied(here, [same], [], Motions()), once)
