@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from actors.routing import RoutingBounds, Tier, tier_of
+from actors.routing import Decision, RoutingBounds, Tier, tier_of
 from flows.evaluation import calibration
 from flows.evaluation.bench import Bench, Measurement, rows_of, samples_of
 from flows.evaluation.calibration import Calibration, calibrate
@@ -34,13 +34,17 @@ from flows.evaluation.samples import STRENGTHS
 from flows.evaluation.subjects import Subject, evenly, read_subjects
 from flows.evaluation.tables import print_tables
 from flows.evaluation.video.command import SUBJECTS, evaluate_videos
-from flows.evaluation.video.trial import FRAMES as FRAMES_OF_A_CLIP
+from flows.evaluation.video.stages import SETTINGS
+from flows.evaluation.video.trial import STRENGTHS as CLIPS_OF_STRENGTHS
+from flows.evaluation.video.trial import WIDTHS as CLIPS_OF_WIDTHS
+from flows.evaluation.video.trial import ClipPlan
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
 from weights import DEFAULT_FIDELITY
 
 WIDTHS = (50, 64, 80, 100, 125, 150)
+CLIPS = 3
 CLIP_WIDTHS = (64, 125)
 """Flicker is measured at these, as far as they are among the widths."""
 
@@ -85,7 +89,13 @@ def evaluate(
     weights_f: Annotated[
         str | None, typer.Option(metavar="FILE|NAME", help="A model to use in Expert-F's place.")
     ] = None,
-    clips: Annotated[int, typer.Option(min=0, help="Moving clips that flicker is measured on.")] = 3,
+    clips: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help=f"Moving clips that flicker is measured on. Default: {CLIPS}; with --video: one a width and motion.",
+        ),
+    ] = None,
     calibrate_bound: Annotated[
         Literal["q_low", "identity"] | None,
         typer.Option("--calibrate", help="Instead of tables: find the best q_low, or try the identity gate's bounds."),
@@ -97,6 +107,10 @@ def evaluate(
     real: Annotated[
         Path | None, typer.Option(metavar="DIR", help="With --video: also the real clips of this folder.")
     ] = None,
+    shipped_only: Annotated[
+        bool,
+        typer.Option("--shipped-only", help="With --video: as shipped, not also with parts of the product turned off."),
+    ] = False,
     q_low: Annotated[float | None, typer.Option(min=0, help="The router's bound. Default: the one in force.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
@@ -117,7 +131,15 @@ def evaluate(
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     if real is not None and not video:
         raise UsageError("--real: real clips are only looked at with --video")
+    if shipped_only and not video:
+        raise UsageError("--shipped-only: only with --video is anything of the product turned off")
     if video:
+        clip_plan = ClipPlan(
+            widths=_widths(widths, CLIPS_OF_WIDTHS),
+            strengths=known("--strengths", strengths, list(STRENGTHS), CLIPS_OF_STRENGTHS),
+            clips=clips,
+            seed=seed,
+        )
         threads = use_threads(threads)
         console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
         if out is not None:
@@ -125,9 +147,10 @@ def evaluate(
         evaluate_videos(
             read_subjects(data, split, faces or SUBJECTS, console.print),
             real,
-            frames=FRAMES_OF_A_CLIP,
+            clip_plan,
+            SETTINGS[:1] if shipped_only else SETTINGS,
             fidelity=fidelity,
-            seed=seed,
+            models={Decision.EXPERT_T: weights_t, Decision.EXPERT_F: weights_f},
             threads=threads,
             out=out,
             as_json=as_json,
@@ -144,6 +167,7 @@ def evaluate(
     calibrating = bool(calibrate_bound)
     if calibrating or (as_json and out is None):
         clips = 0  # nobody would see their flicker
+    clips = CLIPS if clips is None else clips
     plan = _plan(
         widths, strengths, restorers, peers=peers, clips=clips, seed=seed, calibrating=calibrating, bounds=bounds
     )
@@ -231,12 +255,16 @@ def _plan(
         _check_divided(listed(widths, []), bounds)
     chosen = [BICUBIC, EXPERT_T, EXPERT_F] if calibrating else known("--restorers", restorers, [*PLAIN, *PEERS], PLAIN)
     return Plan(
-        widths=tuple(width_of(text) for text in listed(widths, [str(width) for width in usual_widths])),
+        widths=_widths(widths, usual_widths),
         strengths=tuple(known("--strengths", strengths, list(STRENGTHS), usual_strengths)),
         restorers=tuple(dict.fromkeys([*chosen, *(PEERS if peers and not calibrating else ())])),
         clips=clips,
         seed=seed,
     )
+
+
+def _widths(text: str | None, usual: Sequence[int]) -> tuple[int, ...]:
+    return tuple(width_of(part) for part in listed(text, [str(width) for width in usual]))
 
 
 def _check_divided(widths: Sequence[str], bounds: RoutingBounds) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from actors.identity import IdentityMeter
+from actors.routing import Decision
 from flows.evaluation.page import write_text
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.subjects import Subject
-from flows.evaluation.video.stages import SETTINGS, Stages
+from flows.evaluation.video.stages import Setting, Stages
 from flows.evaluation.video.tables import kinds_of, summaries, table_of
-from flows.evaluation.video.trial import known_reports, real_reports, scenes
+from flows.evaluation.video.trial import ClipPlan, known_reports, real_reports, scenes
 from storage.catalogue import find_sources
 from storage.errors import UsageError
 from storage.store import Store
@@ -29,10 +30,11 @@ REAL_FRAMES = 75
 def evaluate_videos(
     subjects: Sequence[Subject],
     real: Path | None,
+    plan: ClipPlan,
+    settings: Sequence[Setting],
     *,
-    frames: int,
     fidelity: float,
-    seed: int,
+    models: Mapping[Decision, str | None],
     threads: int,
     out: Path | None,
     as_json: bool,
@@ -43,7 +45,9 @@ def evaluate_videos(
 
     Args:
         real: folder of real clips; None for none.
-        frames: of a clip.
+        plan: of the clips that are made.
+        settings: under which every clip is done.
+        models: files or registered names of models in place of the experts' own sets.
 
     Raises:
         UsageError: there is nothing to measure on.
@@ -51,18 +55,18 @@ def evaluate_videos(
         weights.WeightsError: SFace's weights or the experts' cannot be used.
     """
     clips = [Path(source.url) for source in find_sources([str(real)], Store())] if real else []
-    made = scenes(subjects, frames=frames, seed=seed)
+    made = scenes(subjects, plan)
     if not made and not clips:
         raise UsageError("--video: no portrait is wide enough for a clip; give larger ones, or real clips by --real")
     identity = verify_weights(find_weights("sface")).read_bytes()
-    stages = Stages(identity, fidelity=fidelity, threads=threads)
-    work = len(SETTINGS) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)
+    stages = Stages(identity, fidelity=fidelity, models=models, threads=threads)
+    work = len(settings) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)
     with EvaluationProgress(console, total=work) as progress:
-        known = known_reports(made, stages, IdentityMeter(identity), progress)
-        found = real_reports(clips, stages, progress, frames=REAL_FRAMES)
+        known = known_reports(made, stages, IdentityMeter(identity), progress, settings)
+        found = real_reports(clips, stages, progress, settings, frames=REAL_FRAMES)
     parts = {
-        "clips of known truth": summaries(known, kinds_of(known=True)),
-        "real clips": summaries(found, kinds_of(known=False)),
+        "clips of known truth": summaries(known, kinds_of(plan.widths)),
+        "real clips": summaries(found, kinds_of()),
     }
     told = json.dumps({name: [asdict(row) for row in rows] for name, rows in parts.items()})
     if as_json:

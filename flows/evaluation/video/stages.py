@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -103,9 +104,17 @@ class RememberingExpert:
 class Stages:
     """Detector, experts, gate and compositor, loaded once for every clip and setting."""
 
-    def __init__(self, identity: bytes, *, fidelity: float = DEFAULT_FIDELITY, threads: int = 1) -> None:
+    def __init__(
+        self,
+        identity: bytes,
+        *,
+        fidelity: float = DEFAULT_FIDELITY,
+        models: Mapping[Decision, str | None] = MappingProxyType({}),
+        threads: int = 1,
+    ) -> None:
         """Args:
             identity: what is in SFace's file.
+            models: files or registered names of models in place of the experts' own sets.
 
         Raises:
             weights.WeightsError: the experts' weights cannot be used.
@@ -113,7 +122,9 @@ class Stages:
         self._identity, self._threads = identity, threads
         self._gate = IdentityGate(IdentityMeter(identity))
         self._experts = {
-            name: RememberingExpert(loaded_expert(name, choose_weights(name.value, fidelity=fidelity)))
+            name: RememberingExpert(
+                loaded_expert(name, choose_weights(name.value, fidelity=fidelity, model=models.get(name)))
+            )
             for name in EXPERTS
         }
         self._store = Store()

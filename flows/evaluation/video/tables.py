@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from rich.table import Table
 
-from flows.evaluation.video.trial import WIDTHS, WORSE_BY, FaceReport
+from flows.evaluation.video.trial import WORSE_BY, FaceReport
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,12 @@ def summaries(reports: Sequence[FaceReport], kinds: Sequence[Kind]) -> list[Summ
     return found
 
 
-def kinds_of(*, known: bool) -> list[Kind]:
-    """How faces are grouped: static and moving; and, where their widths are known, by width."""
+def kinds_of(widths: Sequence[int] = ()) -> list[Kind]:
+    """How faces are grouped: static and moving; and, where widths are known, in meetings and by these."""
     kinds: list[Kind] = [("static", lambda report: report.static), ("moving", lambda report: not report.static)]
-    if known:
+    if widths:
         kinds.append(("meetings", lambda report: report.clip.startswith("meeting")))
-        kinds += [(f"{width} px", partial(_has_width, width)) for width in WIDTHS]
+        kinds += [(f"{width} px", partial(_has_width, width)) for width in widths]
     return kinds
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ from flows.evaluation.video.measures import (
     switches,
 )
 from flows.evaluation.video.scenes import MOTIONS, SCALE, Scene, is_wide_enough, meeting, scene_of_one
-from flows.evaluation.video.stages import SETTINGS, Setting, Stages, frames_of
+from flows.evaluation.video.stages import Setting, Stages, frames_of
+from flows.training.degradation import HARD, MEDIUM
 from storage.encoding import SizeSettings
 
 WIDTHS = (50, 64, 80, 100, 125)
-STRENGTHS = ("medium", "hard")
+STRENGTHS = (MEDIUM.name, HARD.name)
 FRAMES = 50
 LIKENESS_EVERY = 10
+"""In every so many-th frame it is asked how like the person a face is."""
+
 WORSE_BY = 0.05
 """A face counts as made worse when its cosine to the truth is so much lower than the source's."""
 _MEETING_WIDTH = 64
@@ -77,23 +81,50 @@ class FaceReport:
         return asdict(self)
 
 
-def scenes(subjects: Sequence[Subject], *, frames: int, seed: int) -> list[Scene]:
-    """One clip of every width and motion, the strengths and people taking turns; and two meetings."""
+@dataclass(frozen=True)
+class ClipPlan:
+    """Which clips are made.
+
+    Attributes:
+        widths: of the faces, px.
+        strengths: names of the degradations.
+        clips: how many of one person; None for one of every width and motion.
+        frames: of each.
+        seed: of noise and backgrounds.
+    """
+
+    widths: Sequence[int] = WIDTHS
+    strengths: Sequence[str] = STRENGTHS
+    clips: int | None = None
+    frames: int = FRAMES
+    seed: int = 0
+
+
+def scenes(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
+    """Clips of every width and motion in turn, strengths and people taking turns, too; and two meetings."""
     found: list[Scene] = []
+    kinds = list(product(plan.widths, MOTIONS))
+    most = len(kinds) if plan.clips is None else plan.clips
     turn = 0
-    for width in WIDTHS:
-        for motion in MOTIONS:
+    for round_ in count():
+        before = len(found)
+        for width, motion in kinds[: most - before]:
             for _ in subjects:  # the first that is wide enough
                 subject = subjects[turn % len(subjects)]
-                strength = STRENGTHS[(turn // len(MOTIONS) + turn) % len(STRENGTHS)]
+                strength = plan.strengths[(turn // len(MOTIONS) + turn) % len(plan.strengths)]
                 turn += 1
-                scene = scene_of_one(subject, width, motion, strength, frames=frames, seed=seed)
+                scene = scene_of_one(subject, width, motion, strength, frames=plan.frames, seed=plan.seed + round_)
                 if scene is not None:
                     found.append(scene)
                     break
+        if len(found) in (before, most) or plan.clips is None:
+            break
     large = [subject for subject in subjects if is_wide_enough(subject, _MEETING_WIDTH)]
     if len(large) >= 2:
-        found += [meeting(large, _MEETING_WIDTH, "medium", side, frames=frames, seed=seed) for side in (2, 3)]
+        made = (
+            meeting(large, _MEETING_WIDTH, MEDIUM.name, side, frames=plan.frames, seed=plan.seed) for side in (2, 3)
+        )
+        found += made
     return found
 
 
@@ -102,9 +133,9 @@ def known_reports(
     stages: Stages,
     meter: IdentityMeter,
     progress: EvaluationProgress,
-    settings: Sequence[Setting] = SETTINGS,
+    settings: Sequence[Setting],
 ) -> list[FaceReport]:
-    """Every face of clips that are made here, under every setting."""
+    """Every face of clips that are made here, under each setting."""
     found: list[FaceReport] = []
     for scene in scenes:
         with tempfile.TemporaryDirectory(prefix="facemill-eval-") as folder:
@@ -166,11 +197,11 @@ def real_reports(
     clips: Sequence[Path],
     stages: Stages,
     progress: EvaluationProgress,
+    settings: Sequence[Setting],
     *,
     frames: int,
-    settings: Sequence[Setting] = SETTINGS,
 ) -> list[FaceReport]:
-    """Every restored face of real clips, under every setting; motion is found, not known."""
+    """Every restored face of real clips, under each setting; motion is found, not known."""
     found: list[FaceReport] = []
     for clip in clips:
         for setting in settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from io import StringIO
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ from flows.evaluation.video.measures import (
     steady,
     switches,
 )
-from flows.evaluation.video.scenes import SCALE, Motion, Scene, meeting, scene_of_one
+from flows.evaluation.video.scenes import MOTIONS, SCALE, Motion, Scene, meeting, scene_of_one
 from flows.evaluation.video.tables import kinds_of, summaries, table_of
-from flows.evaluation.video.trial import FaceReport, Likeness, scenes
+from flows.evaluation.video.trial import ClipPlan, FaceReport, Likeness, scenes
 
 FRAMES = 6
 
@@ -135,9 +136,21 @@ def test_a_clip_is_written_whole_and_a_meeting_keeps_to_its_tiles(subjects: list
 
 def test_narrow_portraits_make_no_clip(subject: Subject, subjects: list[Subject]) -> None:
     assert scene_of_one(subject, 400, "still", "hard", frames=3, seed=0) is None
-    assert scenes([], frames=3, seed=0) == []
-    names = [scene.name for scene in scenes(subjects, frames=3, seed=0)]
+    assert scenes([], ClipPlan()) == []
+    names = [scene.name for scene in scenes(subjects, ClipPlan(frames=3))]
     assert any("50 px" in name for name in names)
+
+
+def test_as_many_clips_are_made_as_are_asked_for_and_no_two_are_the_same(subjects: list[Subject]) -> None:
+    plan = ClipPlan(widths=(40, 50), strengths=("hard", "medium"), clips=19, frames=3)
+    made = [scene for scene in scenes(subjects, plan) if len(scene.actors) == 1]
+    assert len(made) == 19
+    assert len({(scene.name, scene.seed) for scene in made}) == 19
+    assert {scene.strength for scene in made} == {"hard", "medium"}
+    assert {(scene.actors[0].width, scene.actors[0].motion) for scene in made} == set(product((40, 50), MOTIONS))
+    usual = [scene for scene in scenes(subjects, replace(plan, clips=None)) if len(scene.actors) == 1]
+    assert usual == made[:8]
+    assert not any(len(scene.actors) == 1 for scene in scenes(subjects, replace(plan, widths=(400,))))
 
 
 def report(**changes: Any) -> FaceReport:
@@ -148,7 +161,7 @@ def report(**changes: Any) -> FaceReport:
 
 def test_summaries_add_up_and_name_the_worst() -> None:
     worse = report(flicker=3.0, jitter=0.2, switches=2, likeness=(Likeness(0.6, 0.5),))
-    rows = summaries([report(), worse, report(static=False, width=80, flicker=None)], kinds_of(known=True))
+    rows = summaries([report(), worse, report(static=False, width=80, flicker=None)], kinds_of((64, 80)))
     static = rows[0]
     assert (static.kind, static.n, static.switches, static.worse) == ("static", 2, 2, 500)
     assert (static.flicker, static.flicker_most, static.jitter_most) == (1.0, 1.5, 0.2)
