@@ -94,7 +94,6 @@ def _with_samples(file: IO[bytes], track: Track, wanted: int) -> list[Page]:
     if track.samples > wanted * _MOST_PAGES:
         raise UnusualMovieError("a track has very many samples")
     found: list[Page] = []
-    skipped_bytes = 0
     begins = _begins(file, track, wanted)
     for page, after in zip(begins, [*begins[1:], None], strict=True):
         end, last = (

@@ -88,7 +88,7 @@ class ClipPlan:
     Attributes:
         widths: of the faces, px.
         strengths: names of the degradations.
-        clips: how many of one person; None for one of every width and motion.
+        clips: how many of one person; None for one of every width and motion; 0 leaves out the meetings, too.
         frames: of each.
         seed: of noise and backgrounds.
     """
@@ -102,6 +102,8 @@ class ClipPlan:
 
 def scenes(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
     """Clips of every width and motion in turn, strengths and people taking turns, too; and two meetings."""
+    if plan.clips == 0:
+        return []
     found: list[Scene] = []
     kinds = list(product(plan.widths, MOTIONS))
     most = len(kinds) if plan.clips is None else plan.clips

@@ -148,6 +148,7 @@ def test_as_many_clips_are_made_as_are_asked_for_and_no_two_are_the_same(subject
     assert len({(scene.name, scene.seed) for scene in made}) == 19
     assert {scene.strength for scene in made} == {"hard", "medium"}
     assert {(scene.actors[0].width, scene.actors[0].motion) for scene in made} == set(product((40, 50), MOTIONS))
+    assert scenes(subjects, replace(plan, clips=0)) == []
     usual = [scene for scene in scenes(subjects, replace(plan, clips=None)) if len(scene.actors) == 1]
     assert usual == made[:8]
     assert not any(len(scene.actors) == 1 for scene in scenes(subjects, replace(plan, widths=(400,))))
