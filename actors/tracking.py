@@ -35,7 +35,7 @@ NEIGHBOUR_FRAMES = Fraction(3, 2)
 """Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
 
 NEIGHBOURS = 2
-"""Frames on either side that may steady a face: the second one where the first only repeats the frame."""
+"""Frames on either side that steady a face."""
 
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK

@@ -183,6 +183,11 @@ def switches(rows: Followed) -> int:
     return sum(now != before for before, now in pairwise(tracks))
 
 
+def changes(rows: Followed) -> int:
+    """How often something else is done to the face than before: left alone, or restored by another expert."""
+    return sum(now != before for before, now in pairwise(face["decision"] for _, face in rows))
+
+
 @dataclass(frozen=True)
 class Likeness:
     """How like the person one face in one frame is: cosine of SFace's embeddings to the truth's.

@@ -26,9 +26,10 @@ RATE = 25
 SCALE = 2
 """Of the result, and of the truth to the degraded clip."""
 
-Motion = Literal["still", "sway", "pass", "nearer"]
+Motion = Literal["still", "sway", "pass", "nearer", "breathe"]
 MOTIONS: tuple[Motion, ...] = ("still", "sway", "pass", "nearer")
-"""It stays; it sways by 12 % of the face's width in 2.4 s; it goes by 1 % a frame; it grows by 20 %."""
+"""It stays; it sways by 12 % of the face's width in 2.4 s; it goes by 1 % a frame; it grows by 20 %. And one that shows
+what happens at a width that divides: "breathe" grows and shrinks by 4 % in 2.4 s."""
 
 _AROUND = 1.0
 """Share of the face's width that the picture has on each side of the face, at least, beyond the motion."""
@@ -84,6 +85,8 @@ class Actor:
         if self.motion == "sway":
             turn = 2 * np.pi * number / (2.4 * RATE)
             return self.width * np.array([0.12 * np.sin(turn), 0.04 * np.sin(1.7 * turn)]), 1.0
+        if self.motion == "breathe":
+            return np.zeros(2), 1 + 0.04 * np.sin(2 * np.pi * number / (2.4 * RATE))
         if self.motion == "pass":
             return np.array([0.01 * self.width * (number - frames / 2), 0.0]), 1.0
         if self.motion == "nearer":

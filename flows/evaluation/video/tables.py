@@ -25,6 +25,7 @@ class Summary:
         jitter: median over faces; px of the source; None where no face's place is known.
         jitter_most: of the face with the most.
         switches: of tracks, in all.
+        changes: of what is done to a face, in all.
         cosine, source_cosine: mean, of results and of enlarged sources, to the truth.
         worse: faces in frames whose cosine is lower than the source's by more than 0.05, in 1,000.
         weakened: share of the faces' frames.
@@ -38,6 +39,7 @@ class Summary:
     jitter: float | None
     jitter_most: float | None
     switches: int
+    changes: int
     cosine: float | None
     source_cosine: float | None
     worse: float | None
@@ -61,10 +63,11 @@ def summaries(reports: Sequence[FaceReport], kinds: Sequence[Kind]) -> list[Summ
 
 
 def kinds_of(widths: Sequence[int] = ()) -> list[Kind]:
-    """How faces are grouped: static and moving; and, where widths are known, in meetings and by these."""
+    """How faces are grouped: static and moving; and, where widths are known, in meetings, at bounds and by these."""
     kinds: list[Kind] = [("static", lambda report: report.static), ("moving", lambda report: not report.static)]
     if widths:
         kinds.append(("meetings", lambda report: report.clip.startswith("meeting")))
+        kinds.append(("at bounds", lambda report: " breathe " in report.clip))
         kinds += [(f"{width} px", partial(_has_width, width)) for width in widths]
     return kinds
 
@@ -87,6 +90,7 @@ def _summary(setting: str, kind: str, reports: Sequence[FaceReport]) -> Summary:
         jitter=_rounded(np.median(jitters)) if jitters else None,
         jitter_most=_rounded(max(jitters)) if jitters else None,
         switches=sum(report.switches for report in reports),
+        changes=sum(report.changes for report in reports),
         cosine=_rounded(np.mean([each.restored for each in faces])) if faces else None,
         source_cosine=_rounded(np.mean([each.source for each in faces])) if faces else None,
         worse=_rounded(1000 * np.mean(worse)) if faces else None,
@@ -103,7 +107,8 @@ def table_of(title: str, rows: Sequence[Summary]) -> Table:
     table = Table(title=title, title_justify="left")
     for header in ("faces", "setting"):
         table.add_column(header, no_wrap=True)
-    headers = ("n", "flicker x", "most", "jitter px", "most", "switches", "cosine", "source", "worse /1000", "weakened")
+    headers = ["n", "flicker x", "most", "jitter px", "most", "switches", "changes", "cosine", "source"]
+    headers += ["worse /1000", "weakened"]
     for header in headers:
         table.add_column(header, justify="right", no_wrap=True)
     for at, row in enumerate(rows):
@@ -115,6 +120,7 @@ def table_of(title: str, rows: Sequence[Summary]) -> Table:
             str(row.n),
             *(_told(cell) for cell in cells),
             str(row.switches),
+            str(row.changes),
             *(_told(cell) for cell in likeness),
             "" if row.worse is None else f"{row.worse:.1f}",
             f"{100 * row.weakened:.1f}%",

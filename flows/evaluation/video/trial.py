@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from actors.identity import IdentityMeter
+from actors.routing import RoutingBounds
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.samples import Image
 from flows.evaluation.subjects import Subject
@@ -19,6 +20,7 @@ from flows.evaluation.video.measures import (
     STATIC_PX,
     FlowFlicker,
     Likeness,
+    changes,
     flow_flicker,
     followed,
     jitter,
@@ -42,6 +44,12 @@ LIKENESS_EVERY = 10
 WORSE_BY = 0.05
 """A face counts as made worse when its cosine to the truth is so much lower than the source's."""
 _MEETING_WIDTH = 64
+_MEETING_SIDES = (2, 3)
+_ABOUT_BOUNDS = (1.0, 1.04)
+"""Widths of faces about a bound, over it: the detector's boxes are not quite those that are known."""
+
+_BREATHS = 3
+"""Times as long a clip of a face at a bound is: one crossing shows nothing."""
 _SIZE = SizeSettings.model_validate({"scale": SCALE})
 
 
@@ -58,6 +66,7 @@ class FaceReport:
         jitter: the largest of the standard deviations of the box's centre x, y and width, px; None where its place is
             not known, or no track has it.
         switches: of tracks.
+        changes: of what is done to it: left alone, or restored by which expert.
         missed: share of frames in which no track has it.
         likeness: at some frames.
         weakened: share of its frames in which the identity gate takes something of the restored face away.
@@ -72,6 +81,7 @@ class FaceReport:
     of_truth: float | None
     jitter: float | None
     switches: int
+    changes: int
     missed: float
     likeness: tuple[Likeness, ...] = field(default=())
     weakened: float = 0.0
@@ -88,7 +98,7 @@ class ClipPlan:
     Attributes:
         widths: of the faces, px.
         strengths: names of the degradations.
-        clips: how many of one person; None for one of every width and motion; 0 leaves out the meetings, too.
+        clips: how many of one person; None for one of every width and motion; 0 for nothing at all.
         frames: of each.
         seed: of noise and backgrounds.
     """
@@ -101,7 +111,10 @@ class ClipPlan:
 
 
 def scenes(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
-    """Clips of every width and motion in turn, strengths and people taking turns, too; and two meetings."""
+    """Clips of every width and motion in turn, strengths and people taking turns, too; two meetings; four at bounds.
+
+    The last have a face as wide as where routing divides, in turn a little wider and narrower.
+    """
     if plan.clips == 0:
         return []
     found: list[Scene] = []
@@ -121,13 +134,29 @@ def scenes(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
                     break
         if len(found) in (before, most) or plan.clips is None:
             break
+    return found + _meetings(subjects, plan) + _at_bounds(subjects, plan)
+
+
+def _meetings(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
     large = [subject for subject in subjects if is_wide_enough(subject, _MEETING_WIDTH)]
-    if len(large) >= 2:
-        made = (
-            meeting(large, _MEETING_WIDTH, MEDIUM.name, side, frames=plan.frames, seed=plan.seed) for side in (2, 3)
-        )
-        found += made
-    return found
+    if len(large) < 2:
+        return []
+    return [
+        meeting(large, _MEETING_WIDTH, MEDIUM.name, side, frames=plan.frames, seed=plan.seed) for side in _MEETING_SIDES
+    ]
+
+
+def _at_bounds(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
+    bounds = RoutingBounds.model_validate({})
+    widths = [round(share * bound) for bound in (bounds.w_skip, bounds.w_medium) for share in _ABOUT_BOUNDS]
+    firsts = [(width, [each for each in subjects if is_wide_enough(each, width)][:1]) for width in widths]
+    frames = _BREATHS * plan.frames
+    made = [
+        scene_of_one(subject, width, "breathe", MEDIUM.name, frames=frames, seed=plan.seed)
+        for width, first in firsts
+        for subject in first
+    ]
+    return [scene for scene in made if scene is not None]
 
 
 def known_reports(
@@ -189,6 +218,7 @@ def _known(
             of_truth=of_truth,
             jitter=max(jitter(rows, scene, place)) if enough else None,
             switches=switches(rows),
+            changes=changes(rows),
             missed=1 - len(rows) / scene.frames,
             likeness=tuple(judged),
             weakened=_weakened([face for _, face in rows]),
@@ -238,6 +268,7 @@ def _real(
                     of_truth=None,
                     jitter=None,
                     switches=0,
+                    changes=0,
                     missed=0.0,
                     weakened=_weakened(rows),
                 )

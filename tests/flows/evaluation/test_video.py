@@ -19,6 +19,7 @@ from actors.geometry import Box
 from flows.evaluation.samples import Image
 from flows.evaluation.subjects import Subject
 from flows.evaluation.video.measures import (
+    changes,
     flow_flicker,
     followed,
     jitter,
@@ -93,6 +94,8 @@ def test_jitter_and_switches_are_of_the_track_that_has_the_face(subject: Subject
     mixed = rows_of(scene)[:3] + rows_of(scene, track=1)[3:]
     assert switches(followed(mixed, PTS, scene, 0)) == 1
     assert steady(followed(mixed, PTS, scene, 0)) == [0, 1, 3, 4]
+    routed = [face | {"decision": "skip" if number == 2 else "expert_t"} for number, face in enumerate(rows_of(scene))]
+    assert changes(followed(routed, PTS, scene, 0)) == 2
 
 
 def test_frames_in_which_a_face_fades_or_is_missed_are_no_flicker(subject: Subject) -> None:
@@ -143,20 +146,40 @@ def test_narrow_portraits_make_no_clip(subject: Subject, subjects: list[Subject]
 
 def test_as_many_clips_are_made_as_are_asked_for_and_no_two_are_the_same(subjects: list[Subject]) -> None:
     plan = ClipPlan(widths=(40, 50), strengths=("hard", "medium"), clips=19, frames=3)
-    made = [scene for scene in scenes(subjects, plan) if len(scene.actors) == 1]
+    made = scenes_of_one(subjects, plan)
     assert len(made) == 19
     assert len({(scene.name, scene.seed) for scene in made}) == 19
     assert {scene.strength for scene in made} == {"hard", "medium"}
     assert {(scene.actors[0].width, scene.actors[0].motion) for scene in made} == set(product((40, 50), MOTIONS))
     assert scenes(subjects, replace(plan, clips=0)) == []
-    usual = [scene for scene in scenes(subjects, replace(plan, clips=None)) if len(scene.actors) == 1]
-    assert usual == made[:8]
-    assert not any(len(scene.actors) == 1 for scene in scenes(subjects, replace(plan, widths=(400,))))
+    assert scenes_of_one(subjects, replace(plan, clips=None)) == made[:8]
+    assert scenes_of_one(subjects, replace(plan, widths=(400,))) == []
+
+
+def scenes_of_one(subjects: list[Subject], plan: ClipPlan) -> list[Scene]:
+    """Without meetings and faces at bounds."""
+    return [scene for scene in scenes(subjects, plan) if len(scene.actors) == 1 and scene.actors[0].motion != "breathe"]
+
+
+def test_a_face_at_a_bound_crosses_it_again_and_again(subjects: list[Subject]) -> None:
+    at_bounds = [scene for scene in scenes(subjects, ClipPlan(frames=30)) if scene.actors[0].motion == "breathe"]
+    assert at_bounds
+    for scene in at_bounds:
+        widths = [scene.actors[0].box(number, scene.frames).width for number in range(scene.frames)]
+        above = np.array(widths) > scene.actors[0].width
+        assert np.abs(np.diff(above.astype(int))).sum() >= 2
 
 
 def report(**changes: Any) -> FaceReport:
     told = {"setting": "as shipped", "clip": "a", "width": 64, "static": True, "flicker": 1.0, "of_source": 2.0}
-    told |= {"of_truth": 0.1, "jitter": 0.05, "switches": 0, "missed": 0.0, "likeness": (Likeness(0.5, 0.6),)}
+    told |= {
+        "of_truth": 0.1,
+        "jitter": 0.05,
+        "switches": 0,
+        "changes": 0,
+        "missed": 0.0,
+        "likeness": (Likeness(0.5, 0.6),),
+    }
     return FaceReport(**{**told, **changes})
 
 
