@@ -99,7 +99,7 @@ def restore(
     smoothing: Annotated[bool | None, _switch("smoothing", "Average boxes and landmarks over time.")] = None,
     experts: Annotated[str | None, _flag("Experts that restore: both, t, f or none. Default both.", "NAME")] = None,
     fidelity: Annotated[
-        str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY}.", "X")
+        str | None, _flag(f"0 looks most natural, 1 is closest to the source. Default {DEFAULT_FIDELITY:g}.", "X")
     ] = None,
     expert_t_weights: Annotated[
         str | None, _flag("Someone else's model instead of Expert-T: a file, or a registered name.", "FILE|NAME")
