@@ -221,10 +221,14 @@ def evaluate(context: typer.Context) -> None:
 
 
 def _forward(context: typer.Context, run: Callable[..., object]) -> None:
-    """Let a function read the rest of the command line by its own signature; its docstring is the help."""
+    """Let a function read the rest of the command line by its own signature; its docstring is the help.
+
+    What it returns to programmers, such as a training's figures, is no exit status.
+    """
     command = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, add_completion=False)
     command.command(help=_for_a_person(inspect.getdoc(run) or ""))(run)
-    context.exit(command(args=context.args, prog_name=f"facemill {context.info_name}", standalone_mode=False) or 0)
+    ended = command(args=context.args, prog_name=f"facemill {context.info_name}", standalone_mode=False)
+    context.exit(ended if isinstance(ended, int) else 0)
 
 
 def _for_a_person(docstring: str) -> str:

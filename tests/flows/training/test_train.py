@@ -13,6 +13,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from actors.experts.transformer import TransformerExpert
+from flows.cli import main
 from flows.perception.lpips import ALEXNET, Lpips
 from flows.perception.sface import SFace
 from flows.train import Stage, train
@@ -98,6 +99,27 @@ def test_a_training_is_continued_at_the_size_of_its_saved_network(portraits_fold
     train("t", portraits_folder, out, cache=tmp_path / "cache", steps=1, validation_faces=1)
     shapes = {name: value.shape for name, value in load_file(out).items()}
     assert shapes == {name: value.shape for name, value in small.state_dict().items()}
+
+
+def test_a_training_that_is_through_is_a_command_that_succeeded(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--steps", "1", "--batch", "1", "--validation-faces", "1", "--cache", tmp_path / "cache"]
+    command = [
+        "train",
+        "--expert",
+        "t",
+        "--data",
+        portraits_folder,
+        "--out",
+        tmp_path / "expert_t.safetensors",
+        *options,
+    ]
+    monkeypatch.setattr("sys.argv", ["facemill", *map(str, command)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
