@@ -41,12 +41,12 @@ _REPEATED = 0.5
 _NARROWEST = 16
 """Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
 
-_SECOND = 0.5
-"""What the second neighbour on a side counts beside the first: under a window that falls to its ends, results change
-less from frame to frame than under an even one, and keep more of their detail."""
+_SHARES = (1.0, 0.5)
+"""What each of the `NEIGHBOURS` on a side counts, the nearest first: under a window that falls to its ends results are as
+steady as under an even one, and keep more of their detail."""
 
-_REMEMBERED = 16
-"""Motions of pairs of frames that are kept: those of one face, and of both its fields, from frame to frame."""
+_REMEMBERED = 8
+"""Motions of pairs of frames that are kept: those that the next frame asks for again, of both fields of a face."""
 
 _SAME, _OTHER = 3.0, 6.0
 """Grey levels by which the source may differ from that of a grid point, over a px or two, and is the same; and from
@@ -72,7 +72,7 @@ _LEAST_WEIGHT = np.float32(1e-6)
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """One face in one frame.
+    """One face in one frame; known by itself, not by what it holds, so that motions can be remembered by it.
 
     Attributes:
         crop_rgb: (H, W, 3) uint8, the frame's pixels in `rect`.
@@ -96,7 +96,6 @@ class Motions:
     """How a face moves from one frame to the next: each pair is searched once, and the last few are remembered."""
 
     def __init__(self) -> None:
-        self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._known: OrderedDict[tuple[Shown, Shown], _Places] = OrderedDict()
 
     def along(self, frames: Sequence[Shown]) -> _Places:
@@ -121,7 +120,9 @@ class Motions:
         shifted = np.array([[1, 0, across], [0, 1, down]], np.float64)
         there = cv2.warpAffine(_grey(other.crop_rgb), shifted, (width, height), borderMode=cv2.BORDER_REPLICATE)
         first, second = (_enlarged(picture) for picture in (_grey(face.crop_rgb), np.asarray(there, np.uint8)))
-        flow = cv2.resize(dense_flow(self._finder, first, second), (wide, tall), interpolation=cv2.INTER_LINEAR)
+        # A finder of its own: one that has seen a small picture searches larger ones otherwise from then on.
+        finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        flow = cv2.resize(dense_flow(finder, first, second), (wide, tall), interpolation=cv2.INTER_LINEAR)
         flow *= wide / width / _FLOW_SCALE
         unmoved = _unmoved(face, other)
         return _Places(unmoved.x + flow[..., 0], unmoved.y + flow[..., 1])
@@ -164,10 +165,9 @@ def _counting(
             otherwise all do.
     """
     if not repeated:
-        shares = (1.0, _SECOND)
         return [
             (neighbour, motions.along([face, *side[: at + 1]]), share)
-            for at, (neighbour, share) in enumerate(zip(side, shares, strict=False))
+            for at, (neighbour, share) in enumerate(zip(side, _SHARES, strict=False))
         ]
     found: list[tuple[Shown, _Places, float]] = []
     for neighbour in side:
@@ -232,17 +232,23 @@ def _unmoved(face: Shown, other: Shown) -> _Places:
 
 
 def _looked_up(picture: NDArray[np.float32], places: _Places) -> NDArray[np.float32]:
-    """(kH, kW): a picture's values at places in it; far outside where it has none."""
-    found = cv2.remap(picture, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=_NOWHERE)
-    return np.asarray(found, np.float32)
+    """(kH, kW): a picture's values at places in it; `_NOWHERE` where it has none."""
+    found = np.asarray(cv2.remap(picture, *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+    found[~_inside(places, picture.shape)] = _NOWHERE
+    return found
+
+
+def _inside(places: _Places, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which places lie in a picture of that (height, width)."""
+    inside: NDArray[np.bool_] = (places.x >= 0) & (places.y >= 0)
+    inside &= (places.x <= shape[1] - 1) & (places.y <= shape[0] - 1)
+    return inside
 
 
 def _at(neighbour: Shown, places: _Places) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """A neighbour's patch at places in it, and (kH, kW) 1 where it has pixels there, else 0."""
     moved = cv2.remap(neighbour.patch_rgb, *places, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    tall, wide = neighbour.patch_rgb.shape[:2]
-    inside = (places.x >= 0) & (places.y >= 0) & (places.x <= wide - 1) & (places.y <= tall - 1)
-    return np.asarray(moved, np.uint8), inside.astype(np.float32)
+    return np.asarray(moved, np.uint8), _inside(places, neighbour.patch_rgb.shape).astype(np.float32)
 
 
 def _apart(first_rgb: NDArray[np.uint8], second_rgb: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -75,7 +75,7 @@ class Processed:
 
 
 class RememberingExpert:
-    """An expert that restores equal crops once: other settings mostly show it the same ones."""
+    """An expert that restores equal crops of a clip once: other settings mostly show it the same ones."""
 
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
@@ -85,6 +85,10 @@ class RememberingExpert:
     def uses_landmarks(self) -> bool:
         """As of :class:`actors.experts.Expert`."""
         return self._expert.uses_landmarks
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._known.clear()
 
     def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Image]:
         """Each crop restored."""
@@ -128,6 +132,11 @@ class Stages:
             for name in EXPERTS
         }
         self._store = Store()
+
+    def forget(self) -> None:
+        """Let go of what was restored: another clip comes."""
+        for expert in self._experts.values():
+            expert.forget()
 
     def process(self, clip: Path, setting: Setting, folder: Path, size: SizeSettings, *, most_frames: int) -> Processed:
         """Run a clip through the stages.

@@ -179,6 +179,7 @@ def known_reports(
                 area.mkdir()
                 found += _known(scene, truths, clip, stages, setting, area, meter)
                 progress.finish(scene.frames * len(scene.actors))
+        stages.forget()
     return found
 
 
@@ -243,6 +244,7 @@ def real_reports(
                 pairs = list(flow_flicker(frames_of(made.baseline), frames_of(made.restored), made.faces, SCALE))
             found += _real(clip.name, setting, pairs, made.faces)
             progress.finish(frames)
+        stages.forget()
     return found
 
 
