@@ -57,7 +57,11 @@ def evaluate_videos(
     clips = [Path(source.url) for source in find_sources([str(real)], Store())] if real else []
     made = scenes(subjects, plan)
     if not made and not clips:
-        raise UsageError("--video: no portrait is wide enough for a clip; give larger ones, or real clips by --real")
+        raise UsageError(
+            "--clips 0: then give real clips by --real"
+            if plan.clips == 0
+            else "--video: no portrait is wide enough for a clip; give larger ones, or real clips by --real"
+        )
     identity = verify_weights(find_weights("sface")).read_bytes()
     stages = Stages(identity, fidelity=fidelity, models=models, threads=threads)
     work = len(settings) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)

@@ -28,8 +28,9 @@ SCALE = 2
 
 Motion = Literal["still", "sway", "pass", "nearer", "breathe"]
 MOTIONS: tuple[Motion, ...] = ("still", "sway", "pass", "nearer")
-"""It stays; it sways by 12 % of the face's width in 2.4 s; it goes by 1 % a frame; it grows by 20 %. And one that shows
-what happens at a width that divides: "breathe" grows and shrinks by 4 % in 2.4 s."""
+"""It stays; it sways by 12 % of the face's width in 2.4 s; it goes by 1 % a frame; it grows by 20 %."""
+BREATHE: Motion = "breathe"
+"""It grows and shrinks by 4 % in 2.4 s: to show what happens at a width that divides."""
 
 _AROUND = 1.0
 """Share of the face's width that the picture has on each side of the face, at least, beyond the motion."""
@@ -85,7 +86,7 @@ class Actor:
         if self.motion == "sway":
             turn = 2 * np.pi * number / (2.4 * RATE)
             return self.width * np.array([0.12 * np.sin(turn), 0.04 * np.sin(1.7 * turn)]), 1.0
-        if self.motion == "breathe":
+        if self.motion == BREATHE:
             return np.zeros(2), 1 + 0.04 * np.sin(2 * np.pi * number / (2.4 * RATE))
         if self.motion == "pass":
             return np.array([0.01 * self.width * (number - frames / 2), 0.0]), 1.0
@@ -174,12 +175,8 @@ def is_wide_enough(subject: Subject, width: int) -> bool:
     return subject.face.width >= SCALE * _NEARER * width
 
 
-def scene_of_one(
-    subject: Subject, width: int, motion: Motion, strength: str, *, frames: int, seed: int
-) -> Scene | None:
-    """A portrait that moves over a background; None where the portrait is too small for the truth."""
-    if not is_wide_enough(subject, width):
-        return None
+def scene_of_one(subject: Subject, width: int, motion: Motion, strength: str, *, frames: int, seed: int) -> Scene:
+    """A portrait, wide enough for it, that moves over a background."""
     side = 2 * round(width * (1 + 2 * _AROUND) / 2) + 16
     size = (WHOLE[1] * -(-(side + side // 2) // WHOLE[1]), side)
     actor = Actor(subject, width, (size[0] / 2, size[1] / 2), motion)

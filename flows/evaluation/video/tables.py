@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from rich.table import Table
 
+from flows.evaluation.video.scenes import BREATHE
 from flows.evaluation.video.trial import WORSE_BY, FaceReport
 
 
@@ -24,7 +25,7 @@ class Summary:
         flicker_most: of the face that it is highest for.
         jitter: median over faces; px of the source; None where no face's place is known.
         jitter_most: of the face with the most.
-        switches: of tracks, in all.
+        switches: of tracks, in all; None where it is not known whose faces they are.
         changes: of what is done to a face, in all.
         cosine, source_cosine: mean, of results and of enlarged sources, to the truth.
         worse: faces in frames whose cosine is lower than the source's by more than 0.05, in 1,000.
@@ -38,7 +39,7 @@ class Summary:
     flicker_most: float | None
     jitter: float | None
     jitter_most: float | None
-    switches: int
+    switches: int | None
     changes: int
     cosine: float | None
     source_cosine: float | None
@@ -64,21 +65,27 @@ def summaries(reports: Sequence[FaceReport], kinds: Sequence[Kind]) -> list[Summ
 
 def kinds_of(widths: Sequence[int] = ()) -> list[Kind]:
     """How faces are grouped: static and moving; and, where widths are known, in meetings, at bounds and by these."""
-    kinds: list[Kind] = [("static", lambda report: report.static), ("moving", lambda report: not report.static)]
+    kinds: list[Kind] = [("static", lambda report: report.static), ("moving", _moves)]
     if widths:
         kinds.append(("meetings", lambda report: report.clip.startswith("meeting")))
-        kinds.append(("at bounds", lambda report: " breathe " in report.clip))
+        kinds.append(("at bounds", lambda report: report.motion == BREATHE))
         kinds += [(f"{width} px", partial(_has_width, width)) for width in widths]
     return kinds
 
 
+def _moves(report: FaceReport) -> bool:
+    """Of those about a bound one more would be counted three times: their clips are as long."""
+    return not report.static and report.motion != BREATHE
+
+
 def _has_width(width: int, report: FaceReport) -> bool:
-    return report.width == width
+    return report.width == width and report.motion != BREATHE
 
 
 def _summary(setting: str, kind: str, reports: Sequence[FaceReport]) -> Summary:
     pairs = [(r.flicker, r.of_source) for r in reports if r.flicker is not None and r.of_source]
     jitters = [report.jitter for report in reports if report.jitter is not None]
+    switches = [report.switches for report in reports if report.switches is not None]
     faces = [each for report in reports for each in report.likeness]
     worse = [each.source - each.restored > WORSE_BY for each in faces]
     return Summary(
@@ -89,7 +96,7 @@ def _summary(setting: str, kind: str, reports: Sequence[FaceReport]) -> Summary:
         flicker_most=_rounded(max(own / source for own, source in pairs)) if pairs else None,
         jitter=_rounded(np.median(jitters)) if jitters else None,
         jitter_most=_rounded(max(jitters)) if jitters else None,
-        switches=sum(report.switches for report in reports),
+        switches=sum(switches) if switches else None,
         changes=sum(report.changes for report in reports),
         cosine=_rounded(np.mean([each.restored for each in faces])) if faces else None,
         source_cosine=_rounded(np.mean([each.source for each in faces])) if faces else None,
@@ -119,7 +126,7 @@ def table_of(title: str, rows: Sequence[Summary]) -> Table:
             row.setting,
             str(row.n),
             *(_told(cell) for cell in cells),
-            str(row.switches),
+            "" if row.switches is None else str(row.switches),
             str(row.changes),
             *(_told(cell) for cell in likeness),
             "" if row.worse is None else f"{row.worse:.1f}",

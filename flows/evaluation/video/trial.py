@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import count, product
+from itertools import count, cycle, islice, product
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from flows.evaluation.video.measures import (
     steady,
     switches,
 )
-from flows.evaluation.video.scenes import MOTIONS, SCALE, Scene, is_wide_enough, meeting, scene_of_one
+from flows.evaluation.video.scenes import BREATHE, MOTIONS, SCALE, Motion, Scene, is_wide_enough, meeting, scene_of_one
 from flows.evaluation.video.stages import Setting, Stages, frames_of
 from flows.training.degradation import HARD, MEDIUM
 from storage.encoding import SizeSettings
@@ -61,11 +61,12 @@ class FaceReport:
         setting, clip: names.
         width: of the face, px of the clip; None where it is not known.
         static: whether it does not move.
+        motion: how it moves; None where that is not known.
         flicker, of_source, of_truth: mean grey levels from frame to frame after the motion is undone, of the result, of
             the enlarged source and of the truth (what undoing leaves; None where it is not known).
         jitter: the largest of the standard deviations of the box's centre x, y and width, px; None where its place is
             not known, or no track has it.
-        switches: of tracks.
+        switches: of tracks; None where it is not known whose face it is.
         changes: of what is done to it: left alone, or restored by which expert.
         missed: share of frames in which no track has it.
         likeness: at some frames.
@@ -76,11 +77,12 @@ class FaceReport:
     clip: str
     width: int | None
     static: bool
+    motion: Motion | None
     flicker: float | None
     of_source: float | None
     of_truth: float | None
     jitter: float | None
-    switches: int
+    switches: int | None
     changes: int
     missed: float
     likeness: tuple[Likeness, ...] = field(default=())
@@ -98,7 +100,8 @@ class ClipPlan:
     Attributes:
         widths: of the faces, px.
         strengths: names of the degradations.
-        clips: how many of one person; None for one of every width and motion; 0 for nothing at all.
+        clips: how many of one person, and nothing else; None for one of every width and motion, and besides two
+            meetings and faces about the bounds, which are always the same.
         frames: of each.
         seed: of noise and backgrounds.
     """
@@ -111,30 +114,20 @@ class ClipPlan:
 
 
 def scenes(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
-    """Clips of every width and motion in turn, strengths and people taking turns, too; two meetings; four at bounds.
-
-    The last have a face as wide as where routing divides, in turn a little wider and narrower.
-    """
-    if plan.clips == 0:
-        return []
-    found: list[Scene] = []
-    kinds = list(product(plan.widths, MOTIONS))
-    most = len(kinds) if plan.clips is None else plan.clips
-    turn = 0
-    for round_ in count():
-        before = len(found)
-        for width, motion in kinds[: most - before]:
-            for _ in subjects:  # the first that is wide enough
-                subject = subjects[turn % len(subjects)]
-                strength = plan.strengths[(turn // len(MOTIONS) + turn) % len(plan.strengths)]
-                turn += 1
-                scene = scene_of_one(subject, width, motion, strength, frames=plan.frames, seed=plan.seed + round_)
-                if scene is not None:
-                    found.append(scene)
-                    break
-        if len(found) in (before, most) or plan.clips is None:
-            break
-    return found + _meetings(subjects, plan) + _at_bounds(subjects, plan)
+    """Clips of every width that a portrait is large enough for and every motion in turn; so do strengths and people."""
+    widths = [width for width in plan.widths if any(is_wide_enough(subject, width) for subject in subjects)]
+    kinds = list(product(widths, MOTIONS))
+    wanted = len(kinds) if plan.clips is None else plan.clips
+    turns = count()
+    found = []
+    for number, (width, motion) in enumerate(islice(cycle(kinds), wanted)):
+        turn = next(turn for turn in turns if is_wide_enough(subjects[turn % len(subjects)], width))
+        strength = plan.strengths[(turn // len(MOTIONS) + turn) % len(plan.strengths)]
+        seed = plan.seed + number // len(kinds)
+        found.append(
+            scene_of_one(subjects[turn % len(subjects)], width, motion, strength, frames=plan.frames, seed=seed)
+        )
+    return found if plan.clips is not None else found + _meetings(subjects, plan) + _at_bounds(subjects, plan)
 
 
 def _meetings(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
@@ -147,16 +140,16 @@ def _meetings(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
 
 
 def _at_bounds(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
+    """Faces about as wide as from where on they are restored, and from where on sharpness decides by which expert."""
     bounds = RoutingBounds.model_validate({})
     widths = [round(share * bound) for bound in (bounds.w_skip, bounds.w_medium) for share in _ABOUT_BOUNDS]
     firsts = [(width, [each for each in subjects if is_wide_enough(each, width)][:1]) for width in widths]
     frames = _BREATHS * plan.frames
-    made = [
-        scene_of_one(subject, width, "breathe", MEDIUM.name, frames=frames, seed=plan.seed)
+    return [
+        scene_of_one(subject, width, BREATHE, MEDIUM.name, frames=frames, seed=plan.seed)
         for width, first in firsts
         for subject in first
     ]
-    return [scene for scene in made if scene is not None]
 
 
 def known_reports(
@@ -211,9 +204,10 @@ def _known(
         ]
         yield FaceReport(
             setting=setting.name,
-            clip=scene.name,
+            clip=f"{scene.name} #{scene.seed}",
             width=round(actor.width),
             static=actor.motion == "still",
+            motion=actor.motion,
             flicker=of_result,
             of_source=of_source,
             of_truth=of_truth,
@@ -265,12 +259,13 @@ def _real(
                     clip=f"{clip} track {track}",
                     width=None,
                     static=static,
+                    motion=None,
                     flicker=float(np.mean([pair.restored for pair in here])),
                     of_source=float(np.mean([pair.source for pair in here])),
                     of_truth=None,
                     jitter=None,
-                    switches=0,
-                    changes=0,
+                    switches=None,
+                    changes=changes(list(enumerate(rows))),
                     missed=0.0,
                     weakened=_weakened(rows),
                 )

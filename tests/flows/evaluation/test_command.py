@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import flows.evaluate
+import flows.evaluation.video.command
 from flows.cli import main
 from flows.evaluation.figures import Meter
 from flows.evaluation.restorers import ExpertChoice
-from tests.flows.evaluation.conftest import Sharpened
+from flows.evaluation.video.trial import ClipPlan
+from tests.flows.evaluation.conftest import Sharpened, embedding_file
 
 KEYS = "restorer width strength source n psnr ssim lpips cosine sharpness ms".split()
 
@@ -91,6 +94,9 @@ def test_calibration_writes_its_curve(monkeypatch, capsys, portraits_folder: Pat
         (("--widths", "9999"), "--widths: 9999"),
         (("--calibrate", "q_low", "--widths", "100,50"), "--widths: 50 px: q_low divides only faces of 100 to"),
         (("--calibrate", "q_low", "--widths", "150"), "--widths: 150 px: q_low divides only"),
+        (("--shipped-only",), "--shipped-only: only with --video"),
+        (("--video", "--strengths", "awful"), "--strengths: awful; choose from clean"),
+        (("--video", "--widths", "9999"), "--widths: 9999"),
         (("--device", "cuda:77"), "--device cuda:77: torch cannot use it here"),
     ],
 )
@@ -109,6 +115,54 @@ def test_a_folder_without_faces_is_refused(monkeypatch, capsys, tmp_path: Path) 
 def test_faces_that_are_all_too_narrow_are_refused(monkeypatch, capsys, portraits_folder: Path) -> None:  # type: ignore[no-untyped-def]
     told = refused(monkeypatch, capsys, "--data", portraits_folder, "--widths", 400, "--restorers", "bicubic")
     assert "no face is wide enough for 400 px" in told
+
+
+@pytest.fixture
+def recogniser(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A small network in the place of SFace: the published one does not ship."""
+    path = embedding_file(tmp_path / "sface.onnx")
+    monkeypatch.setattr(flows.evaluation.video.command, "verify_weights", lambda entry: path)
+
+
+@pytest.mark.usefixtures("recogniser")
+def test_clips_as_shipped_of_the_widths_and_strengths_asked_for(  # type: ignore[no-untyped-def]
+    monkeypatch, capsys, portraits_folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(flows.evaluate, "ClipPlan", partial(ClipPlan, frames=3))
+    options = (
+        "--video",
+        "--clips",
+        1,
+        "--widths",
+        60,
+        "--strengths",
+        "hard",
+        "--shipped-only",
+        "--threads",
+        1,
+        "--json",
+    )
+    assert run(monkeypatch, "--data", portraits_folder, *options, "--out", tmp_path / "out") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {(row["setting"], row["kind"]) for row in told["clips of known truth"]} == {
+        ("as shipped", kind) for kind in ("static", "60 px")
+    }
+    (face,) = json.loads((tmp_path / "out" / "video_faces.json").read_text())
+    assert " 60 px still hard" in face["clip"]
+
+
+@pytest.mark.usefixtures("recogniser")
+def test_clips_are_restored_by_the_models_given(monkeypatch, capsys, portraits_folder: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "t.safetensors"
+    path.write_bytes(b"cut off")
+    told = refused(monkeypatch, capsys, "--data", portraits_folder, "--video", "--clips", 1, "--weights-t", path)
+    assert str(path) in told
+
+
+@pytest.mark.usefixtures("recogniser")
+def test_no_clips_at_all_are_refused(monkeypatch, capsys, portraits_folder: Path) -> None:  # type: ignore[no-untyped-def]
+    told = refused(monkeypatch, capsys, "--data", portraits_folder, "--video", "--clips", 0)
+    assert told == "facemill: --clips 0: then give real clips by --real"
 
 
 def test_absent_networks_come_with_the_command_that_fetches_them(monkeypatch, capsys, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

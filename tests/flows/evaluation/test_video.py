@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 from actors.geometry import Box
+from actors.routing import RoutingBounds
 from flows.evaluation.samples import Image
 from flows.evaluation.subjects import Subject
 from flows.evaluation.video.measures import (
@@ -28,7 +29,7 @@ from flows.evaluation.video.measures import (
     steady,
     switches,
 )
-from flows.evaluation.video.scenes import MOTIONS, SCALE, Motion, Scene, meeting, scene_of_one
+from flows.evaluation.video.scenes import BREATHE, MOTIONS, SCALE, Motion, Scene, meeting, scene_of_one
 from flows.evaluation.video.tables import kinds_of, summaries, table_of
 from flows.evaluation.video.trial import ClipPlan, FaceReport, Likeness, scenes
 
@@ -41,9 +42,7 @@ def subject(subjects: list[Subject]) -> Subject:
 
 
 def scene_of(subject: Subject, motion: Motion) -> Scene:
-    scene = scene_of_one(subject, 50, motion, "clean", frames=FRAMES, seed=0)
-    assert scene is not None
-    return scene
+    return scene_of_one(subject, 50, motion, "clean", frames=FRAMES, seed=0)
 
 
 def rows_of(scene: Scene, *, track: int = 0, shake: float = 0.0) -> list[dict[str, Any]]:
@@ -137,41 +136,46 @@ def test_a_clip_is_written_whole_and_a_meeting_keeps_to_its_tiles(subjects: list
         assert row * scene.size[1] / 2 <= box.y0 < box.y1 <= (row + 1) * scene.size[1] / 2
 
 
-def test_narrow_portraits_make_no_clip(subject: Subject, subjects: list[Subject]) -> None:
-    assert scene_of_one(subject, 400, "still", "hard", frames=3, seed=0) is None
+def test_narrow_portraits_make_no_clip(subjects: list[Subject]) -> None:
     assert scenes([], ClipPlan()) == []
-    names = [scene.name for scene in scenes(subjects, ClipPlan(frames=3))]
-    assert any("50 px" in name for name in names)
+    assert scenes(subjects, ClipPlan(widths=(400,), clips=3)) == []
+    made = scenes(subjects, ClipPlan(widths=(400, 50), clips=5, frames=3))
+    assert [scene.actors[0].width for scene in made] == [50] * 5
 
 
 def test_as_many_clips_are_made_as_are_asked_for_and_no_two_are_the_same(subjects: list[Subject]) -> None:
     plan = ClipPlan(widths=(40, 50), strengths=("hard", "medium"), clips=19, frames=3)
-    made = scenes_of_one(subjects, plan)
-    assert len(made) == 19
+    made = scenes(subjects, plan)
+    assert [len(scene.actors) for scene in made] == [1] * 19
     assert len({(scene.name, scene.seed) for scene in made}) == 19
     assert {scene.strength for scene in made} == {"hard", "medium"}
+    assert {scene.actors[0].subject.name for scene in made} == {subject.name for subject in subjects}
     assert {(scene.actors[0].width, scene.actors[0].motion) for scene in made} == set(product((40, 50), MOTIONS))
     assert scenes(subjects, replace(plan, clips=0)) == []
-    assert scenes_of_one(subjects, replace(plan, clips=None)) == made[:8]
-    assert scenes_of_one(subjects, replace(plan, widths=(400,))) == []
+    assert scenes(subjects, replace(plan, clips=None))[:8] == made[:8]
 
 
-def scenes_of_one(subjects: list[Subject], plan: ClipPlan) -> list[Scene]:
-    """Without meetings and faces at bounds."""
-    return [scene for scene in scenes(subjects, plan) if len(scene.actors) == 1 and scene.actors[0].motion != "breathe"]
-
-
-def test_a_face_at_a_bound_crosses_it_again_and_again(subjects: list[Subject]) -> None:
-    at_bounds = [scene for scene in scenes(subjects, ClipPlan(frames=30)) if scene.actors[0].motion == "breathe"]
-    assert at_bounds
-    for scene in at_bounds:
-        widths = [scene.actors[0].box(number, scene.frames).width for number in range(scene.frames)]
-        above = np.array(widths) > scene.actors[0].width
-        assert np.abs(np.diff(above.astype(int))).sum() >= 2
+def test_the_usual_clips_have_faces_about_the_bounds_that_cross_them_again_and_again(subjects: list[Subject]) -> None:
+    at_bounds = [scene for scene in scenes(subjects, ClipPlan(frames=30)) if scene.actors[0].motion == BREATHE]
+    bounds = RoutingBounds.model_validate({})
+    for bound in (bounds.w_skip, bounds.w_medium):
+        about = [scene for scene in at_bounds if abs(scene.actors[0].width / bound - 1) < 0.05]
+        assert about
+        for scene in about:
+            widths = [scene.actors[0].box(number, scene.frames).width for number in range(scene.frames)]
+            assert np.abs(np.diff((np.array(widths) < bound).astype(int))).sum() >= 2
 
 
 def report(**changes: Any) -> FaceReport:
-    told = {"setting": "as shipped", "clip": "a", "width": 64, "static": True, "flicker": 1.0, "of_source": 2.0}
+    told = {
+        "setting": "as shipped",
+        "clip": "a",
+        "width": 64,
+        "static": True,
+        "motion": "still",
+        "flicker": 1.0,
+        "of_source": 2.0,
+    }
     told |= {
         "of_truth": 0.1,
         "jitter": 0.05,
@@ -185,12 +189,17 @@ def report(**changes: Any) -> FaceReport:
 
 def test_summaries_add_up_and_name_the_worst() -> None:
     worse = report(flicker=3.0, jitter=0.2, switches=2, likeness=(Likeness(0.6, 0.5),))
-    rows = summaries([report(), worse, report(static=False, width=80, flicker=None)], kinds_of((64, 80)))
+    moving = report(static=False, motion="sway", width=80, flicker=None)
+    at_bound = report(static=False, motion=BREATHE, width=80, changes=3)
+    rows = summaries([report(), worse, moving, at_bound], kinds_of((64, 80)))
     static = rows[0]
     assert (static.kind, static.n, static.switches, static.worse) == ("static", 2, 2, 500)
     assert (static.flicker, static.flicker_most, static.jitter_most) == (1.0, 1.5, 0.2)
-    assert [row.kind for row in rows] == ["static", "moving", "64 px", "80 px"]
+    assert [row.kind for row in rows] == ["static", "moving", "at bounds", "64 px", "80 px"]
+    assert [row.n for row in rows] == [2, 1, 1, 2, 1]
     assert rows[1].flicker is None
+    assert rows[2].changes == 3
+    assert summaries([report(switches=None)], kinds_of())[0].switches is None
     written = Console(file=StringIO(), width=150)
     written.print(table_of("Clips", rows))
     assert "500.0" in written.file.getvalue()  # type: ignore[attr-defined]
