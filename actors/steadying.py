@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import cv2
@@ -39,11 +39,11 @@ _REPEATED = 0.5
 """Grey levels by which two frames of a source differ at most, in the mean, if one only repeats the other."""
 
 _NARROWEST = 16
-"""Px of a crop's side under which no flow is searched for, and the frame stays as it is."""
+"""Px of a crop's side under which no flow is searched for: such a frame stays as it is, and is no neighbour."""
 
 _SHARES = (1.0, 0.5)
-"""What each of the `NEIGHBOURS` on a side counts, the nearest first: under a window that falls to its ends results are as
-steady as under an even one, and keep more of their detail."""
+"""What each of the `NEIGHBOURS` on a side counts, the nearest first: under a window that falls to its ends results are
+as steady as under an even one, and keep more of their detail."""
 
 _REMEMBERED = 8
 """Motions of pairs of frames that are kept: those that the next frame asks for again, of both fields of a face."""
@@ -138,8 +138,9 @@ def steadied(face: Shown, before: Sequence[Shown], after: Sequence[Shown], motio
         before, after: the same face in the frames on either side, the nearest first, restored by the same expert.
         motions: remembers the search for them; any, the result is the same.
     """
-    if min(face.crop_rgb.shape[:2]) < _NARROWEST:
+    if _is_narrow(face):
         return face.patch_rgb
+    before, after = (list(takewhile(lambda each: not _is_narrow(each), side)) for side in (before, after))
     repeated = any(_repeats(face, near[0]) for near in (before, after) if near)
     neighbours = [each for side in (before, after) for each in _counting(face, side, motions, repeated=repeated)]
     if not neighbours:
@@ -175,6 +176,10 @@ def _counting(
             return [*found, (neighbour, motions.along([face, neighbour]), 1.0)]
         found.append((neighbour, _unmoved(face, neighbour), 1.0))
     return found
+
+
+def _is_narrow(face: Shown) -> bool:
+    return min(face.crop_rgb.shape[:2]) < _NARROWEST
 
 
 def _repeats(face: Shown, other: Shown) -> bool:

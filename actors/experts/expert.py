@@ -24,7 +24,7 @@ EXPERT_SCALE = 4
 """Enlargement per side."""
 
 SMALLEST_SIDE = 16
-"""Least height and width of a crop in px."""
+"""Least side in px that a crop is computed at; what is smaller, such as a face that the frame cuts off, is mirrored."""
 
 BUCKET_MULTIPLE = DEFAULT_HANDLING.side_multiple
 """Crops are computed at sides that are multiples of this many px: T's windows need it; few sizes batch."""
@@ -85,14 +85,13 @@ class Expert:
         """Make every crop :data:`EXPERT_SCALE` times larger and clearer.
 
         A crop is mirrored at its right and bottom edge up to a multiple of 8 px (SRNet and models of spandrel: not at
-        all), crops of equal padded size are computed together, and the padding is cut off. The padding depends on the
-        crop alone. On a CPU each crop is a batch of its own, which is no slower there, so its result is the same bytes
-        whatever else is in ``crops_rgb``; on a GPU (some compute in bfloat16) the batch's shape may move a value by
-        rounding.
+        all) and to :data:`SMALLEST_SIDE`; crops of equal padded size are computed together, and the padding is cut off.
+        It depends on the crop alone. On a CPU each crop is a batch of its own, which is no slower there, so its result
+        is the same bytes whatever else is in ``crops_rgb``; on a GPU (some compute in bfloat16) the batch's shape may
+        move a value by rounding.
 
         Args:
-            crops_rgb: (H, W, 3) uint8 RGB each, H and W at least :data:`SMALLEST_SIDE`, sizes may differ; may
-                be empty.
+            crops_rgb: (H, W, 3) uint8 RGB each, H and W at least 1, sizes may differ; may be empty.
             landmarks: each crop's, in its pixels. A model of aligned faces needs them; others do without.
 
         Returns:
@@ -225,11 +224,12 @@ def _load_file(name: ExpertName, path: Path, device: str) -> Expert:
 
 def bucket_size(height: int, width: int, multiple: int = BUCKET_MULTIPLE) -> tuple[int, int]:
     """The (height, width) that a crop is computed at: each side rounded up to a multiple of so many px."""
-    return -(-height // multiple) * multiple, -(-width // multiple) * multiple
+    padded = (-(-max(SMALLEST_SIDE, side) // multiple) * multiple for side in (height, width))
+    return next(padded), next(padded)
 
 
 def pad_to_bucket(crop_rgb: NDArray[np.uint8], multiple: int = BUCKET_MULTIPLE) -> NDArray[np.uint8]:
-    """Mirror a crop's right and bottom edge up to its bucket's size; (H, W, 3) uint8, H and W at least the multiple."""
+    """Mirror a crop's right and bottom edge up to its bucket's size; (H, W, 3) uint8."""
     height, width = crop_rgb.shape[:2]
     bucket_height, bucket_width = bucket_size(height, width, multiple)
     return np.pad(crop_rgb, ((0, bucket_height - height), (0, bucket_width - width), (0, 0)), mode="reflect")
@@ -267,7 +267,5 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def _check_crop(crop_rgb: NDArray[np.uint8], number: int) -> None:
     shape, dtype = crop_rgb.shape, crop_rgb.dtype
-    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or min(shape[:2]) < SMALLEST_SIDE:
-        raise ValueError(
-            f"crop {number} is {shape} {dtype}; expected (H, W, 3) uint8, H and W at least {SMALLEST_SIDE} px"
-        )
+    if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8 or min(shape[:2]) < 1:
+        raise ValueError(f"crop {number} is {shape} {dtype}; expected (H, W, 3) uint8, H and W at least 1 px")

@@ -187,6 +187,13 @@ def test_a_remembered_motion_is_the_motion() -> None:
         steadied(small, [tiny], [], motions)
 
 
+def test_of_a_face_that_the_frame_cuts_off_little_is_no_neighbour() -> None:
+    here, near, far = (shown(step, noise=1 + step) for step in range(3))
+    sliver = replace(near, crop_rgb=near.crop_rgb[:, :3], patch_rgb=near.patch_rgb[:, :12], rect=Rect(100, 50, 103, 98))
+    assert np.array_equal(steadied(here, [sliver, far], [near], Motions()), steadied(here, [], [near], Motions()))
+    assert steadied(sliver, [here], [far], Motions()) is sliver.patch_rgb
+
+
 def test_where_a_frame_is_repeated_what_is_behind_both_counts_once() -> None:
     here, near, far = shown(0, noise=1), shown(1, noise=2), shown(2, noise=3)
     same = replace(shown(0, noise=4), crop_rgb=here.crop_rgb)

@@ -3,13 +3,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from actors.experts import EXPERT_SCALE, Expert, WeightsError, load_expert
+from actors.experts import EXPERT_SCALE, Expert, ExpertName, WeightsError, load_expert
 from actors.experts.expert import bucket_size, has_bfloat16, pad_to_bucket
 from weights import mixed_sha256, read_registry, sha256_of
 
@@ -156,7 +157,7 @@ def test_one_crop_that_does_not_fit_is_an_error_and_not_an_endless_loop(crop: Ma
 @pytest.mark.parametrize(
     "bad_rgb",
     [
-        np.zeros((15, 20, 3), np.uint8),
+        np.zeros((0, 20, 3), np.uint8),
         np.zeros((20, 20, 4), np.uint8),
         np.zeros((20, 20), np.uint8),
         np.zeros((20, 20, 3), np.float32),
@@ -171,6 +172,17 @@ def test_an_unfit_crop_is_refused_by_its_number(bad_rgb: NDArray[np.uint8], crop
 def test_a_side_of_the_bucket_size_is_not_padded(crop: MakeCrop) -> None:
     assert bucket_size(16, 17) == (16, 24)
     np.testing.assert_array_equal(pad_to_bucket(crop(16, 24)), crop(16, 24))
+
+
+@pytest.mark.parametrize("name", ["expert_t", "expert_f"])
+def test_what_the_frame_leaves_of_a_face_is_restored_however_little_it_is(crop: MakeCrop, name: ExpertName) -> None:
+    expert = load_expert(name)
+    for height, width in ((1, 1), (2, 60), (15, 7), (16, 3)):
+        crop_rgb = crop(height, width)
+        (restored,) = expert.restore([crop_rgb])
+        assert restored.shape == (4 * height, 4 * width, 3)
+        reduced = cv2.resize(restored, (width, height), interpolation=cv2.INTER_AREA)
+        assert abs(float(reduced.mean()) - float(crop_rgb.mean())) < 8
 
 
 def test_padding_mirrors_the_edge(crop: MakeCrop) -> None:
