@@ -41,11 +41,11 @@ _REPEATED = 0.5
 _NARROWEST = 16
 """Px of a crop's side under which no flow is searched for: such a frame stays as it is, and is no neighbour."""
 
-_SHARES = (1.0, 0.5)
+_SHARES = (1.0, 0.8, 0.6, 0.3)
 """What each of the `NEIGHBOURS` on a side counts, the nearest first: under a window that falls to its ends results are
 as steady as under an even one, and keep more of their detail."""
 
-_REMEMBERED = 8
+_REMEMBERED = 16
 """Motions of pairs of frames that are kept: those that the next frame asks for again, of both fields of a face."""
 
 _SAME, _OTHER = 3.0, 6.0

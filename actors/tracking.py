@@ -34,7 +34,7 @@ FADE_SECONDS = Fraction(1, 5)
 NEIGHBOUR_FRAMES = Fraction(3, 2)
 """Nominal frames from a frame to its neighbour at most: what is farther is another moment."""
 
-NEIGHBOURS = 2
+NEIGHBOURS = 4
 """Frames on either side that steady a face."""
 
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK

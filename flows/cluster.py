@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, chdir, contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 
@@ -38,6 +38,13 @@ as four pools always are; then nearly every assemble task would start a process 
 
 _CONNECT_SECONDS = 5
 
+_CODE = Path(__file__).resolve().parents[1]
+"""Where Ray is started. It lets its workers look for modules in that folder before all others, so that in a user's own
+folder one called weights, say, would be taken for ours."""
+
+_NAMING_PATHS = ("FACEMILL_WEIGHTS", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "RAY_TMPDIR")
+"""Variables of the environment that name a file or folder, which may be relative to the user's own folder."""
+
 _TELL_ENOUGH = (UsageError, SourceError, DestinationError, WeightsError)
 """Errors of which Ray's logs tell nothing."""
 
@@ -55,6 +62,9 @@ def ray_session(address: str | None) -> Iterator[None]:
         FacemillError: Ray does not start here.
         NoRoomError: the disk with its temporary files has no room for them, or has none any more.
     """
+    for name in _NAMING_PATHS:
+        if os.environ.get(name):
+            os.environ[name] = str(Path(os.environ[name]).expanduser().absolute())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # facemill asks for every result of its own. Ray Data does not: once its actor for statistics was killed, every
@@ -132,7 +142,7 @@ def resources_here() -> tuple[float, float]:
 def _join(address: str) -> None:
     _require_listener(address)
     try:
-        with _stderr_kept_for_failure():
+        with _stderr_kept_for_failure(), chdir(_CODE):
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError) as error:
         reason = " ".join(str(error).split())
@@ -147,7 +157,7 @@ def _start_here() -> Path:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     _stay_on_loopback()
     try:
-        with _stderr_kept_for_failure():
+        with _stderr_kept_for_failure(), chdir(_CODE):
             context = ray.init(
                 address="local",
                 include_dashboard=False,

@@ -55,7 +55,7 @@ def model_card(facts: CardFacts) -> str:
         "## Figures",
         f"Of the {_faces(facts.scores)} widest validation faces, reduced by area to {facts.width} px and degraded; "
         "inside the face box, this expert and (in brackets) bicubic. LPIPS (AlexNet) is better when lower; the cosine "
-        "is SFace's, to the original. Empty where the networks for it were not there. `facemill eval` measures more.",
+        "is SFace's, to the original. Empty where the stage asks no networks for it. `facemill eval` measures more.",
         _table(("condition", *FIGURES), [_row(score) for score in facts.scores]),
         "## Licence",
         "The weights that come with facemill are under the Apache License 2.0, as facemill is. Weights trained from "

@@ -14,7 +14,7 @@ from actors.expert_restorer import neighbours
 from actors.geometry import Rect
 from actors.routing import Decision
 from actors.steadying import Motions, Shown, _Places, between_keys, key_weights, steadied
-from actors.tracking import KEYS_AHEAD, KEYS_BACK
+from actors.tracking import KEYS_AHEAD, KEYS_BACK, NEIGHBOURS
 from actors.work import FaceInFrame, ShardWork
 from tests.actors.test_work import SHARD, face
 
@@ -117,10 +117,10 @@ def test_neighbours_are_the_frames_before_and_after_of_the_same_face() -> None:
     faces = [face(number * tick, number) for number in range(4)]
     work = row(*faces[1:], beside=(faces[0],))
     assert neighbours(work, Decision.EXPERT_T) == {
-        0: ([], [1, 2]),
+        0: ([], [1, 2, 3]),
         1: ([0], [2, 3]),
         2: ([1, 0], [3]),
-        3: ([2, 1], []),
+        3: ([2, 1, 0], []),
     }
     assert neighbours(work, Decision.EXPERT_F) == {}
     others = row(faces[0], replace(faces[1], track=9), replace(faces[2], decision=Decision.EXPERT_F))
@@ -145,17 +145,19 @@ def test_frames_that_repeat_another_are_shown_alike() -> None:
     )
 
 
-def test_of_two_frames_that_differ_the_farther_one_counts_half() -> None:
-    here, near, far = (shown(step, noise=1 + step) for step in range(3))
+def test_the_farther_a_frame_is_the_less_it_counts() -> None:
+    here, *frames = (shown(step, noise=1 + step) for step in range(NEIGHBOURS + 1))
 
     def lighter(face: Shown) -> Shown:
         return replace(face, patch_rgb=np.minimum(face.patch_rgb, 251) + np.uint8(4))
 
-    plain, by_near, by_far = (
-        steadied(here, frames, [], Motions())[16:-16, 16:-16].mean()
-        for frames in ([near, far], [lighter(near), far], [near, lighter(far)])
-    )
-    assert 1.7 < (by_near - plain) / (by_far - plain) < 2.3
+    plain = steadied(here, frames, [], Motions())
+    gains = []
+    for at, frame in enumerate(frames):
+        changed = [*frames[:at], lighter(frame), *frames[at + 1 :]]
+        gains.append(float((steadied(here, changed, [], Motions()).astype(float) - plain)[16:-16, 16:-16].mean()))
+    assert gains == sorted(gains, reverse=True)
+    assert gains[0] > 2 * gains[-1] > 0
 
 
 def test_the_way_to_the_frame_after_the_next_leads_over_the_next(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -46,6 +47,19 @@ def sockets_of(process: int) -> set[str]:
         if target.startswith("socket:["):
             inodes.add(target[8:-1])
     return inodes
+
+
+def test_folders_of_the_user_are_not_taken_for_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("weights", "storage", "actors", "flows")
+    for name in names:
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEMILL_WEIGHTS", "own")
+    with ray_session(None):
+        assert ray.get(ray.remote(lambda: os.environ["FACEMILL_WEIGHTS"]).remote()) == str(tmp_path / "own")
+        seen_by_a_worker = ray.remote(lambda: [importlib.import_module(name).__file__ for name in names])
+        assert ray.get(seen_by_a_worker.remote()) == [importlib.import_module(name).__file__ for name in names]
+        assert Path.cwd() == tmp_path
 
 
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are read from Linux's /proc")
