@@ -27,7 +27,7 @@ from storage.manifest import FACES_SCHEMA, SHARDS_SCHEMA, VIDEOS_SCHEMA
 from tests.conftest import S3Server
 from tests.flows.test_planning import job
 from tests.media import Audio, Clip, make_video
-from weights import DEFAULT_FIDELITY
+from weights import DEFAULT_FIDELITY, weight_sets
 
 FACE_FRAMES = 12
 
@@ -204,7 +204,7 @@ def test_the_manifest_has_the_documented_columns_and_adds_up(run: FinishedRun) -
         assert sum(row["frames"] for row in shards if row["video"] == video) == len(pts)
         assert videos[video]["frames_not_decoded"] == 0
     assert videos["face.mp4"]["faces_restored"] == 2 * FACE_FRAMES
-    sets = {f"expert_{expert}_{name}" for expert in "tf" for name in ("faithful", "natural")}
+    sets = {name for expert in ("expert_t", "expert_f") for name in weight_sets(expert, DEFAULT_FIDELITY)}
     assert set(dict(videos["face.mp4"]["weights"])) == {*sets, "sface"}
     assert videos["face.mp4"]["fidelity"] == DEFAULT_FIDELITY
 
