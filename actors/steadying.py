@@ -14,7 +14,7 @@ or goes at once (Tukey, "An introduction to the calculations of numerical spectr
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import NamedTuple
@@ -98,13 +98,13 @@ class Motions:
     def __init__(self) -> None:
         self._known: OrderedDict[tuple[Shown, Shown], _Places] = OrderedDict()
 
-    def along(self, frames: Sequence[Shown]) -> _Places:
-        """Where the first face's pixels lie in the last one's patch, going from each frame to the next."""
-        places = self._next(frames[0], frames[1])
-        for pair in pairwise(frames[1:]):
+    def along(self, face: Shown, side: Sequence[Shown]) -> Iterator[_Places]:
+        """Where a face's pixels lie in each patch of a side, the nearest first: the way leads over those before it."""
+        places: _Places | None = None
+        for pair in pairwise([face, *side]):
             onward = self._next(*pair)
-            places = _Places(*(_looked_up(of, places) for of in onward))
-        return places
+            places = onward if places is None else _Places(*(_looked_up(of, places) for of in onward))
+            yield places
 
     def _next(self, face: Shown, other: Shown) -> _Places:
         if (face, other) not in self._known:
@@ -166,14 +166,11 @@ def _counting(
             otherwise all do.
     """
     if not repeated:
-        return [
-            (neighbour, motions.along([face, *side[: at + 1]]), share)
-            for at, (neighbour, share) in enumerate(zip(side, _SHARES, strict=False))
-        ]
+        return list(zip(side, motions.along(face, side), _SHARES, strict=False))
     found: list[tuple[Shown, _Places, float]] = []
     for neighbour in side:
         if not _repeats(face, neighbour):
-            return [*found, (neighbour, motions.along([face, neighbour]), 1.0)]
+            return [*found, (neighbour, next(motions.along(face, [neighbour])), 1.0)]
         found.append((neighbour, _unmoved(face, neighbour), 1.0))
     return found
 

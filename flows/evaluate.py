@@ -131,9 +131,10 @@ def evaluate(
     bounds = RoutingBounds.model_validate({} if q_low is None else {"q_low": q_low})
     if real is not None and not video:
         raise UsageError("--real: real clips are only looked at with --video")
-    stills_only = {"--calibrate": calibrate_bound, "--peers": peers, "--restorers": restorers, "--q-low": q_low}
-    if video and any(stills_only.values()):
-        raise UsageError(f"{next(name for name, given in stills_only.items() if given)}: only without --video")
+    stills_only = {"--calibrate": calibrate_bound, "--peers": peers or None, "--restorers": restorers, "--q-low": q_low}
+    given = [name for name, value in stills_only.items() if value is not None]
+    if video and given:
+        raise UsageError(f"{given[0]}: only without --video")
     if shipped_only and not video:
         raise UsageError("--shipped-only: only with --video is anything of the product turned off")
     if video:

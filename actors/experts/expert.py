@@ -224,8 +224,8 @@ def _load_file(name: ExpertName, path: Path, device: str) -> Expert:
 
 def bucket_size(height: int, width: int, multiple: int = BUCKET_MULTIPLE) -> tuple[int, int]:
     """The (height, width) that a crop is computed at: each side rounded up to a multiple of so many px."""
-    padded = (-(-max(SMALLEST_SIDE, side) // multiple) * multiple for side in (height, width))
-    return next(padded), next(padded)
+    tall, wide = max(SMALLEST_SIDE, height), max(SMALLEST_SIDE, width)
+    return -(-tall // multiple) * multiple, -(-wide // multiple) * multiple
 
 
 def pad_to_bucket(crop_rgb: NDArray[np.uint8], multiple: int = BUCKET_MULTIPLE) -> NDArray[np.uint8]:

@@ -143,12 +143,11 @@ def _at_bounds(subjects: Sequence[Subject], plan: ClipPlan) -> list[Scene]:
     """Faces about as wide as from where on they are restored, and from where on sharpness decides by which expert."""
     bounds = RoutingBounds.model_validate({})
     widths = [round(share * bound) for bound in (bounds.w_skip, bounds.w_medium) for share in _ABOUT_BOUNDS]
-    firsts = [(width, [each for each in subjects if is_wide_enough(each, width)][:1]) for width in widths]
     frames = _BREATHS * plan.frames
     return [
         scene_of_one(subject, width, BREATHE, MEDIUM.name, frames=frames, seed=plan.seed)
-        for width, first in firsts
-        for subject in first
+        for width in widths
+        for subject in [each for each in subjects if is_wide_enough(each, width)][:1]
     ]
 
 

@@ -96,6 +96,7 @@ def test_calibration_writes_its_curve(monkeypatch, capsys, portraits_folder: Pat
         (("--calibrate", "q_low", "--widths", "150"), "--widths: 150 px: q_low divides only"),
         (("--shipped-only",), "--shipped-only: only with --video"),
         (("--video", "--peers"), "--peers: only without --video"),
+        (("--video", "--q-low", "0"), "--q-low: only without --video"),
         (("--video", "--strengths", "awful"), "--strengths: awful; choose from clean"),
         (("--video", "--widths", "9999"), "--widths: 9999"),
         (("--device", "cuda:77"), "--device cuda:77: torch cannot use it here"),
