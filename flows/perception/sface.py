@@ -143,15 +143,16 @@ def align(faces: Tensor, landmarks_xy: NDArray[np.float64], *, averaged: bool = 
     """
     axis = np.arange(TEMPLATE_SIDE)
     template = np.stack(np.meshgrid(axis, axis), -1)
-    aligned = []
-    for face, points in zip(faces, landmarks_xy, strict=True):
-        back = similarity_transform(TEMPLATE_XY, points)
-        shrink = max(1, int(np.hypot(*back[0, :2]))) if averaged else 1
-        height, width = face.shape[1] // shrink * shrink, face.shape[2] // shrink * shrink
-        small = functional.avg_pool2d(face[None, :, :height, :width], shrink)
-        places = template @ back[:, :2].T + back[:, 2]
+    back = np.stack([similarity_transform(TEMPLATE_XY, points) for points in landmarks_xy])
+    shrinks = np.maximum(1, np.hypot(back[:, 0, 0], back[:, 0, 1]).astype(int)) if averaged else np.ones(len(back), int)
+    aligned, order = [], []
+    for shrink in np.unique(shrinks):  # together what shrinks alike: on a GPU it is calls that cost
+        members = np.flatnonzero(shrinks == shrink)
+        height, width = (side // int(shrink) * int(shrink) for side in faces.shape[2:])
+        small = functional.avg_pool2d(faces[torch.from_numpy(members), :, :height, :width], int(shrink))
+        places = template @ back[members, None, :, :2].swapaxes(-1, -2) + back[members, None, None, :, 2]
         # grid_sample counts from -1 to 1 between the picture's outer edges.
-        places = (places + 0.5) / np.array([width, height]) * 2 - 1
-        grid = torch.from_numpy(places).to(face)[None]
+        grid = torch.from_numpy((places + 0.5) / np.array([width, height]) * 2 - 1).to(faces)
         aligned.append(functional.grid_sample(small, grid, padding_mode="border", align_corners=False))
-    return torch.cat(aligned)
+        order.append(members)
+    return torch.cat(aligned)[torch.from_numpy(np.argsort(np.concatenate(order)))]

@@ -165,7 +165,7 @@ class TrainingState:
                 self._require_shape(f"first.{name}", parameter)
                 self._require_shape(f"second.{name}", parameter)
                 optimizer.state[parameter] = {
-                    "step": torch.tensor(float(self.progress.step)),
+                    "step": torch.tensor(float(self.progress.step), device=parameter.device),
                     "exp_avg": stored["first"][name].to(parameter),
                     "exp_avg_sq": stored["second"][name].to(parameter),
                 }

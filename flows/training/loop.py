@@ -21,7 +21,7 @@ from flows.training.checkpoint import Progress, TrainingState, save_state, write
 from flows.training.critic import Adversary
 from flows.training.curve import append, last_step
 from flows.training.losses import Batch, Loss, Perception
-from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream, to_tensor
+from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream
 from flows.training.schedule import Clock, LoopSettings, learning_rate
 from flows.training.validation import Sample, Score, score
 from storage.errors import FacemillError
@@ -67,8 +67,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
     """Move the average towards the network; early on faster, so that the random start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
     with torch.no_grad():
-        for mean, parameter in zip(average.parameters(), network.parameters(), strict=True):
-            mean.lerp_(parameter, 1 - decay)
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
 
 
 class PairBatches(IterableDataset[Batch]):
@@ -90,8 +89,9 @@ class PairBatches(IterableDataset[Batch]):
         stream = pair_stream(self.faces, self.weights, self.recipe, seed)
         while True:
             pairs: list[Pair] = [next(stream) for _ in range(self.batch)]
-            landmarks = torch.from_numpy(np.stack([pair.landmarks_xy for pair in pairs]))
-            yield Batch(to_tensor([p.patch_lr for p in pairs]), to_tensor([p.patch_hr for p in pairs]), landmarks)
+            # As bytes: a quarter of the way to another process and to a GPU.
+            degraded, original, landmarks = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
+            yield Batch(degraded.permute(0, 3, 1, 2), original.permute(0, 3, 1, 2), landmarks)
 
 
 class Training:
@@ -111,13 +111,19 @@ class Training:
         saved: TrainingState | None = None,
         adversary: Adversary | None = None,
         perception: Perception | None = None,
+        compiled: bool = False,
     ) -> None:
         self.adversary, self.perception = adversary, perception
         self.network = network.to(device).to(memory_format=torch.channels_last)
+        self._restore = torch.compile(self.network, dynamic=False) if compiled else self.network
         self.average = copy.deepcopy(self.network).eval()
         self.loss, self.settings, self.files, self.device, self.report = loss, settings, files, device, report
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=settings.weight_decay
+            self.network.parameters(),
+            lr=0.0,
+            betas=(0.9, 0.99),
+            weight_decay=settings.weight_decay,
+            fused=device.type == "cuda",
         )
         self._bfloat16 = learns_in_bfloat16(device)
         self.stopping = False
@@ -251,7 +257,7 @@ class Training:
         """Add a part's gradient, times its share of the batch, to the network's; returns its loss times its share."""
         part = part.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-            restored = self.network(part.degraded)
+            restored = self._restore(part.degraded)
         # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
         shown = restored.detach().float().requires_grad_()
         loss = self.loss(shown, part)

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     Attributes:
         degraded: (N, 3, P, P).
         original: (N, 3, 4P, 4P).
-        landmarks_xy: (N, 5, 2) in px of ``original``; NaN where a patch does not hold all five.
+        landmarks_xy: (N, 5, 2) in px of ``original``, on the CPU; NaN where a patch does not hold all five.
     """
 
     degraded: Tensor
@@ -44,8 +44,9 @@ class Batch(NamedTuple):
     landmarks_xy: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same on another device."""
-        return Batch(*(part.to(device, non_blocking=True) for part in self))
+        """The same with its pictures on another device, uint8 ones in [0, 1] from there on."""
+        pictures = (part.to(device, non_blocking=True) for part in (self.degraded, self.original))
+        return Batch(*(p.float().div_(255) if p.dtype == torch.uint8 else p for p in pictures), self.landmarks_xy)
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -111,6 +112,8 @@ class TunedWeights:
         alex, vgg: of LPIPS with AlexNet, and with VGG-16, squared.
         identity: of SFace's distance and its square.
         trust: how much less pixels count on damaged patches: the power of :func:`trust` that weighs them; 0 for alike.
+        near: LPIPS (AlexNet) below which a patch is left alone: it looks as it should, and pixels are worth more.
+        nearer: the same as a share of its bicubic enlargement's LPIPS; whichever of the two is more.
     """
 
     pixels: float
@@ -118,6 +121,8 @@ class TunedWeights:
     vgg: float
     identity: float
     trust: float = 0.0
+    near: float = 0.14
+    nearer: float = 0.0
 
 
 FAITHFUL = TunedWeights(pixels=0.3, alex=0.05, vgg=0.0, identity=0.5)
@@ -137,7 +142,6 @@ class TunedLoss:
         pixels: the first stage's loss.
         perception: the networks.
         weights: of the terms.
-        near: LPIPS (AlexNet) below which a patch is left alone: it looks right, and pixels are worth more.
         window: side of what VGG-16 sees, px of the original.
         bfloat16: compute the classifiers in bfloat16, where the hardware is faster for it.
     """
@@ -145,7 +149,6 @@ class TunedLoss:
     pixels: PixelLoss
     perception: Perception
     weights: TunedWeights
-    near: float = 0.14
     window: int = 112
     bfloat16: bool = False
 
@@ -157,7 +160,7 @@ class TunedLoss:
         total = self.weights.pixels * decibels.mean()
         with torch.autocast(restored.device.type, torch.bfloat16, enabled=self.bfloat16):
             if self.weights.alex > 0:
-                total = total + self.weights.alex * self._alex(restored, batch.original).float()
+                total = total + self.weights.alex * self._alex(restored, batch).float()
             if self.weights.vgg > 0:
                 total = total + self.weights.vgg * self._vgg(restored, batch.original).float().square().mean()
         if self.weights.identity > 0:
@@ -165,10 +168,15 @@ class TunedLoss:
             total = total + self.weights.identity * _mean(distance + distance.square())
         return total
 
-    def _alex(self, restored: Tensor, original: Tensor) -> Tensor:
+    def _alex(self, restored: Tensor, batch: Batch) -> Tensor:
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
-        distances = self.perception.alex(restored[..., dy:, dx:], original[..., dy:, dx:])
-        return functional.relu(distances - self.near).mean()
+        original = batch.original[..., dy:, dx:]
+        enough = torch.full((len(restored),), self.weights.near, device=restored.device)
+        if self.weights.nearer > 0:
+            with torch.no_grad():
+                enlarged = _enlarged(batch)[..., dy:, dx:]
+                enough = enough.maximum(self.weights.nearer * self.perception.alex(enlarged, original))
+        return functional.relu(self.perception.alex(restored[..., dy:, dx:], original) - enough).mean()
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
@@ -185,9 +193,12 @@ def trust(batch: Batch, pixels: PixelLoss) -> Tensor:
     pixel.
     """
     with torch.no_grad():
-        scale = batch.original.shape[-1] // batch.degraded.shape[-1]
-        enlarged = bicubic_upscale(batch.degraded, scale).clamp(0, 1)
-        return (TRUSTED / pixels(enlarged, batch.original)).clamp(max=1)
+        return (TRUSTED / pixels(_enlarged(batch), batch.original)).clamp(max=1)
+
+
+def _enlarged(batch: Batch) -> Tensor:
+    """The degraded patches' bicubic enlargement, (N, 3, 4P, 4P), in [0, 1]."""
+    return bicubic_upscale(batch.degraded, batch.original.shape[-1] // batch.degraded.shape[-1]).clamp(0, 1)
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
@@ -199,10 +210,10 @@ def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:
     Half of the time, at random, the faces are averaged before they shrink to the recogniser's size, half of the time
     sampled: recognisers are used both ways, and who a face is must not depend on it.
     """
-    whole = ~batch.landmarks_xy.isnan().flatten(1).any(1)
-    if not whole.any():
+    whole = torch.nonzero(~batch.landmarks_xy.isnan().flatten(1).any(1))[:, 0]
+    if not len(whole):
         return restored.new_zeros(0)
-    points = batch.landmarks_xy[whole].double().cpu().numpy()
+    points = batch.landmarks_xy[whole].double().numpy()
     averaged = bool(torch.rand(()) < 0.5)
     with torch.no_grad():
         wanted = sface(align(batch.original[whole], points, averaged=averaged))

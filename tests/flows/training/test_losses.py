@@ -67,8 +67,8 @@ def test_a_tuned_loss_is_least_at_the_truth_and_hears_each_term(term: str) -> No
     original = nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=16.0)
     batch = batch_of(original)._replace(landmarks_xy=torch.from_numpy(TEMPLATE_XY).repeat(2, 1, 1))
     restored = (original.flip(3) + 0.1 * torch.randn(2, 3, 128, 128)).requires_grad_()
-    weights = TunedWeights(**dict.fromkeys(TERMS, 0.0) | {term: 1.0})
-    loss = TunedLoss(pixel_loss_t, small_perception(), weights, near=0.0)
+    weights = TunedWeights(**dict.fromkeys(TERMS, 0.0) | {term: 1.0}, near=0.0)
+    loss = TunedLoss(pixel_loss_t, small_perception(), weights)
     cost = loss(restored, batch)
     assert float(cost.detach()) > float(loss(batch.original, batch)) + 1e-3
     (gradient,) = torch.autograd.grad(cost, restored)
