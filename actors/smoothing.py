@@ -10,13 +10,19 @@ from __future__ import annotations
 import numpy as np
 
 REACH = 4
-"""Grid points on each side that a value is averaged with at most."""
+"""Grid points on each side that a value is averaged with at most, and in which a face that stays is told by."""
+
+STAYING_REACH = 8
+"""Grid points on each side that the values of a face that stays are averaged with at most."""
 
 TOLERANCE = 0.006
 """Share of a face's width by which a pair may be off and still count: what jitter of the detector is left."""
 
 STILL = 0.03
 """Share of a face's width by which the edges of its box may waver and the face is still said to stay in its place."""
+
+_ROUNDING = 1e-6
+"""Pixels by which it may be more: a box and landmarks that move alike are told alike."""
 
 _AGREEMENT = 0.25
 """A value is an outlier when its two nearest pairs differ by less than this share of what it is off them."""
@@ -26,14 +32,15 @@ def smoothed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
     """Values along a track, smoothed.
 
     What moves evenly is returned as it is. The window shrinks towards the track's ends and stays symmetric. What stays
-    in its place is the mean of all that is near, on whatever side, and so as steady at an end as elsewhere.
+    in its place is the mean of all that is near, on whatever side and for as long as it stays, and so as steady at an
+    end as elsewhere.
 
     Args:
         values: (N, K) float64 over N grid points, pixels.
         widths: (N,) of the face there, pixels.
 
     Returns:
-        (N, K) float64; row k follows from the rows at most `REACH` away.
+        (N, K) float64; row k follows from the rows at most `STAYING_REACH` away.
     """
     at = np.arange(len(values))
     room = np.minimum(at, len(values) - 1 - at)
@@ -48,15 +55,34 @@ def smoothed(values: np.ndarray, widths: np.ndarray) -> np.ndarray:
     found = np.where(total > 0, (weights * middles).sum(axis=0) / np.where(total > 0, total, 1), place)
     if len(values) <= REACH:
         return found
-    mean, waver = _window_of(values)
-    return np.where((waver.max(axis=1) <= STILL * widths)[:, None], mean, found)
+    near = _windows_of(values, REACH)
+    low, high = np.nanmin(near, axis=2), np.nanmax(near, axis=2)
+    most = STILL * widths + _ROUNDING
+    stays = ((high - low).max(axis=1) <= most)[:, None]
+    return np.where(stays, _mean_while_it_stays(values, (low + high) / 2, most / 2), found)
 
 
-def _window_of(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, K) each: mean and extent of the values at most `REACH` away; at a track's ends there are fewer."""
-    padded = np.pad(values, ((REACH, REACH), (0, 0)), constant_values=np.nan)
-    near = np.lib.stride_tricks.sliding_window_view(padded, 2 * REACH + 1, axis=0)
-    return np.nanmean(near, axis=2), np.nanmax(near, axis=2) - np.nanmin(near, axis=2)
+def _mean_while_it_stays(values: np.ndarray, middle: np.ndarray, waver: np.ndarray) -> np.ndarray:
+    """(N, K): mean of the rows at most `STAYING_REACH` away, up to the first on each side that is off the `middle`.
+
+    Args:
+        middle: (N, K) of the place in which the face stays about each row.
+        waver: (N,) by which a row may be off it.
+    """
+    near = _windows_of(values, STAYING_REACH)
+    there = (np.abs(near - middle[:, :, None]) <= waver[:, None, None]).all(axis=1)  # False where there is no row
+    past, own = there[:, :STAYING_REACH], there[:, STAYING_REACH:]
+    counted = np.concatenate(
+        (np.logical_and.accumulate(past[:, ::-1], axis=1)[:, ::-1], np.logical_and.accumulate(own, axis=1)), axis=1
+    )
+    counted[:, STAYING_REACH] = True
+    return np.where(counted[:, None], near, 0).sum(axis=2) / counted.sum(axis=1)[:, None]
+
+
+def _windows_of(values: np.ndarray, reach: int) -> np.ndarray:
+    """(N, K, 2 * reach + 1): the rows about each; NaN where a track has none."""
+    padded = np.pad(values, ((reach, reach), (0, 0)), constant_values=np.nan)
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1, axis=0)
 
 
 def _place(middles: np.ndarray, apart: np.ndarray) -> np.ndarray:

@@ -123,19 +123,32 @@ class Tiles:
         return rect
 
     def apart(self, here: Box, there: Box, before: int, after: int) -> bool:
-        """Whether an edge of a tile lies between two faces, or the layout changes from the one to the other.
+        """Whether an edge of a tile lies between two faces.
 
         Args:
             here: a face at pts `before`.
             there: a face at pts `after`.
         """
+        own, its = self._tiles_of(here, there, before, after)
+        return own != its and not (
+            _is_inside(_middle_of_box(there), own) and _is_inside(_middle_of_box(here), its)
+        )
+
+    def change(self, here: Box, there: Box, before: int, after: int) -> bool:
+        """Whether the layout about two faces changes from the one to the other.
+
+        Args:
+            here: a face at pts `before`.
+            there: a face at pts `after`.
+        """
+        own, its = self._tiles_of(here, there, before, after)
+        return own != its and not (self._holds(own, self._cells[after]) and self._holds(its, self._cells[before]))
+
+    def _tiles_of(self, here: Box, there: Box, before: int, after: int) -> tuple[Rect, Rect]:
+        """The tiles of two faces; the frame for both where nothing is known of one of the moments."""
         if before not in self._cells or after not in self._cells:
-            return False
-        own, its = self.tile_of(before, here), self.tile_of(after, there)
-        if own == its:
-            return False
-        stays = self._holds(own, self._cells[after]) and self._holds(its, self._cells[before])
-        return not (stays and _is_inside(_middle_of_box(there), own) and _is_inside(_middle_of_box(here), its))
+            return self._frame, self._frame
+        return self.tile_of(before, here), self.tile_of(after, there)
 
     def _edges_at(self, cell: int) -> _Edges:
         """Edges that two of a cell and its neighbours show; fewer where fewer were added."""

@@ -20,7 +20,7 @@ from actors import scene_cuts
 from actors.geometry import Box, Landmarks, Rect
 from actors.routing import MEMORY, WINDOW_RADIUS
 from actors.scene_cuts import SceneCuts
-from actors.smoothing import REACH, STILL, smoothed
+from actors.smoothing import REACH, STAYING_REACH, STILL, smoothed
 from actors.tiles import Tiles
 from storage.probe import VideoProbe
 from storage.shards import PtsRange
@@ -97,13 +97,13 @@ class DetectionGrid:
     @property
     def lead_in_cells(self) -> int:
         """Cells before a shard that count for what is said in it."""
-        return max(self._cells(self.fade) + _LEAD_IN, REACH + FARTHEST_LINK - 1) + self._cells(self.cut_reach)
+        return max(self._cells(self.fade) + _LEAD_IN, STAYING_REACH + FARTHEST_LINK - 1) + self._cells(self.cut_reach)
 
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        # A grid point's box follows from the REACH ones after it, and a frame's from the grid point after it, too.
-        seen = max(REACH + 1, KEYS_AHEAD)
+        # A grid point's box follows from so many after it, and a frame's from the grid point after it, too.
+        seen = max(STAYING_REACH + 1, KEYS_AHEAD)
         return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property

@@ -95,9 +95,6 @@ def train(
     ] = 0.0,
     seed: Annotated[int, typer.Option(help="Of weights, data and noise.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network first, a minute or two: faster steps on a GPU.")
-    ] = False,
     threads: Annotated[int, typer.Option(help="CPU threads for the network.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that make pairs; 0 makes them between steps.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder for decoded faces; default: a temporary folder.")] = None,
@@ -122,7 +119,8 @@ def train(
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
-    weights = _weights(stage, pixels=pixels, alex=alex, vgg=vgg, identity=identity, trust=trust, near=near, nearer=nearer)
+    terms = {"pixels": pixels, "alex": alex, "vgg": vgg, "identity": identity}
+    weights = _weights(stage, **terms, trust=trust, near=near, nearer=nearer)
     _refuse_below(0, {"--adversary": adversary})
     target = usable_device(device)
     torch.set_num_threads(threads)
@@ -150,7 +148,6 @@ def train(
         saved=saved,
         adversary=setup.adversary,
         perception=setup.perception,
-        compiled=compiled,
     )
     parameters = sum(parameter.numel() for parameter in network.parameters())
     cache = cache or Path(tempfile.gettempdir()) / "facemill-faces"

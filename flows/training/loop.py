@@ -111,11 +111,9 @@ class Training:
         saved: TrainingState | None = None,
         adversary: Adversary | None = None,
         perception: Perception | None = None,
-        compiled: bool = False,
     ) -> None:
         self.adversary, self.perception = adversary, perception
         self.network = network.to(device).to(memory_format=torch.channels_last)
-        self._restore = torch.compile(self.network, dynamic=False) if compiled else self.network
         self.average = copy.deepcopy(self.network).eval()
         self.loss, self.settings, self.files, self.device, self.report = loss, settings, files, device, report
         self.optimizer = torch.optim.AdamW(
@@ -257,7 +255,7 @@ class Training:
         """Add a part's gradient, times its share of the batch, to the network's; returns its loss times its share."""
         part = part.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
-            restored = self._restore(part.degraded)
+            restored = self.network(part.degraded)
         # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
         shown = restored.detach().float().requires_grad_()
         loss = self.loss(shown, part)

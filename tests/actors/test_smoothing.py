@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from actors.smoothing import REACH, STILL, TOLERANCE, smoothed
+from actors.smoothing import REACH, STAYING_REACH, STILL, TOLERANCE, smoothed
 
 BOUNDED = settings(max_examples=80, deadline=None, derandomize=True)
 WIDTH = 100.0
@@ -32,6 +32,15 @@ def test_jitter_of_a_still_face_becomes_less_than_half() -> None:
     assert np.std(along(jitter)[REACH:-REACH]) < 0.45 * np.std(jitter)
 
 
+def test_what_stays_is_averaged_up_to_where_it_moves_away() -> None:
+    jitter = np.random.default_rng(3).normal(0, TOLERANCE * WIDTH / 3, 200)
+    assert np.std(along(jitter)[STAYING_REACH:-STAYING_REACH]) < 0.3 * np.std(jitter)
+    leaves = np.concatenate((np.zeros(12), np.full(12, 1.2 * MOVES)))
+    found = along(leaves)
+    np.testing.assert_allclose(found[: 12 - REACH], 0, atol=1e-9)
+    np.testing.assert_allclose(found[12 + REACH :], 1.2 * MOVES, atol=1e-9)
+
+
 def test_a_still_face_is_as_steady_at_its_tracks_ends_as_elsewhere() -> None:
     tracks = np.random.default_rng(3).normal(0, TOLERANCE * WIDTH / 3, (200, 20))
     found = np.array([along(track) for track in tracks])
@@ -43,8 +52,9 @@ def test_a_still_face_is_as_steady_at_its_tracks_ends_as_elsewhere() -> None:
 @BOUNDED
 @given(st.floats(-0.375, 0.375))
 def test_a_drift_that_passes_for_stillness_is_off_by_little_at_an_end_alone(speed: float) -> None:
-    path = speed * np.arange(20)
-    np.testing.assert_allclose(along(path)[REACH:-REACH], path[REACH:-REACH], atol=1e-9)
+    path = speed * np.arange(30)
+    inner = slice(STAYING_REACH, -STAYING_REACH)
+    np.testing.assert_allclose(along(path)[inner], path[inner], atol=1e-9)
     np.testing.assert_allclose(along(path), path, atol=MOVES / 2)
 
 
@@ -89,7 +99,5 @@ def test_past_and_future_count_alike(count: int, seed: int) -> None:
 @given(st.integers(0, 29), st.integers(0, 2**32 - 1))
 def test_a_value_follows_from_its_neighbourhood_alone(at: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(0, 2, 30).cumsum()
-    first, last = max(0, at - 2 * REACH), at + 2 * REACH + 1
-    near = along(values[first:last])[at - first]
-    if first == 0 or at - first >= REACH:
-        assert near == along(values)[at]
+    first, last = max(0, at - STAYING_REACH), at + STAYING_REACH + 1
+    assert along(values[first:last])[at - first] == along(values)[at]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from actors.appearance import appearance_of, likeness
 from actors.blending import Patch, blend_patches
 from actors.geometry import Box, Landmarks, Placement, Rect
-from actors.linking import link_tracks
+from actors.linking import LEAST_ALIKE, link_tracks
 from actors.tiles import Tiles
 from actors.tracking import DetectedFrame, TrackTimeline
 from tests.actors.test_tracking import NO_CUTS, NO_TILES, detection, landmarks_in
@@ -119,11 +121,18 @@ def test_faces_in_neighbouring_tiles_are_apart_and_those_in_one_are_not() -> Non
     assert not tiles.apart(left, Box(140, 50, 180, 100), 0, 1)
 
 
-def test_a_layout_that_changes_parts_a_face_that_stays_where_it_is() -> None:
+def test_a_layout_that_changes_parts_a_face_that_stays_where_it_is_but_for_one_that_looks_the_same() -> None:
     face = Box(30, 30, 70, 80)
     before, after = meeting(grid(2, 2)), meeting(grid(3, 3))
     tiles = tiles_of(before, before, before, after, after, after)
-    assert [tiles.apart(face, face, at, at + 1) for at in range(5)] == [False, False, True, False, False]
+    assert [tiles.change(face, face, at, at + 1) for at in range(5)] == [False, False, True, False, False]
+    assert not any(tiles.apart(face, face, at, at + 1) for at in range(5))
+    somebody, other = (appearance_of(scene(seed), face) for seed in (1, 2))
+    assert likeness(somebody, other) < LEAST_ALIKE
+    for later, firsts in ((somebody, [0]), (other, [0, 3])):
+        looks = [somebody] * 3 + [later] * 3
+        frames = [DetectedFrame(at, (replace(detection(face), appearance=look),)) for at, look in enumerate(looks)]
+        assert [track.first for track in link_tracks(frames, NO_CUTS, tiles)] == firsts
 
 
 def test_an_edge_that_weakens_for_a_while_parts_nothing() -> None:
@@ -133,7 +142,7 @@ def test_an_edge_that_weakens_for_a_while_parts_nothing() -> None:
     tiles = tiles_of(*[meeting(halves)] * 3, *[weak] * 3)
     face = Box(60, 180, 100, 230)
     assert tiles.tile_of(4, face) == FRAME
-    assert not any(tiles.apart(face, face, at, at + 1) for at in range(5))
+    assert not any(tiles.apart(face, face, at, at + 1) or tiles.change(face, face, at, at + 1) for at in range(5))
 
 
 def test_a_track_ends_where_its_face_would_jump_to_the_next_tile() -> None:

@@ -100,3 +100,11 @@ def test_align_brings_the_landmarks_to_the_template(turn: float, size: float) ->
         ys, xs = np.mgrid[:TEMPLATE_SIDE, :TEMPLATE_SIDE]
         found = np.array([(aligned * xs).sum(), (aligned * ys).sum()]) / aligned.sum()
         np.testing.assert_allclose(found, wanted, atol=0.05)
+
+
+def test_faces_of_several_sizes_are_aligned_together_as_one_by_one() -> None:
+    faces = torch.rand(4, 3, 400, 400)
+    points = np.stack([size * TEMPLATE_XY + 10 for size in (2.6, 1.0, 3.2, 2.4)])
+    for averaged in (False, True):
+        alone = [align(face[None], own[None], averaged=averaged) for face, own in zip(faces, points, strict=True)]
+        torch.testing.assert_close(align(faces, points, averaged=averaged), torch.cat(alone))

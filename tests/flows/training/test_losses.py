@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from actors.experts.layers import bicubic_upscale
 from flows.perception.lpips import Layer, Lpips
 from flows.perception.sface import TEMPLATE_XY, SFace
 from flows.training.losses import (
@@ -100,6 +101,29 @@ def test_pixels_count_less_where_the_degraded_patch_has_lost_them() -> None:
     restored = [smooth + error * torch.ones_like(smooth) for error in (0.1, 0.05)]
     gained = [float(loss(restored[0], batch) - loss(restored[1], batch)) for batch in (kept, lost)]
     assert gained[0] > 16 * gained[1] > 0
+
+
+def test_a_patch_is_left_alone_where_it_is_near_enough_or_so_much_nearer_than_bicubic() -> None:
+    original = nn.functional.interpolate(torch.rand(2, 3, 8, 8), scale_factor=16.0)
+    batch = batch_of(original)._replace(degraded=torch.rand(2, 3, 32, 32))
+    perception, off = small_perception(), original + 0.05 * torch.randn(2, 3, 128, 128)
+    enlarged = bicubic_upscale(batch.degraded, 4).clamp(0, 1)
+    share = float((perception.alex(off, original) / perception.alex(enlarged, original)).mean())
+
+    def cost(**bounds: float) -> float:
+        weights = TunedWeights(pixels=0.0, alex=1.0, vgg=0.0, identity=0.0, **bounds)
+        return float(TunedLoss(pixel_loss_t, perception, weights)(off, batch))
+
+    assert 0 < share < 1
+    assert cost(near=0.0, nearer=share / 2) > 0 == cost(near=0.0, nearer=min(1.0, 1.5 * share))
+    assert cost(near=0.0) > 0 == cost(near=1.0)
+
+
+def test_pictures_travel_as_bytes_and_arrive_in_0_to_1() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16)
+    arrived = Batch(levels, levels, torch.zeros(1, 5, 2)).to(torch.device("cpu"))
+    torch.testing.assert_close(arrived.original.flatten(), torch.linspace(0, 1, 256))
+    assert arrived.to(torch.device("cpu")).original is arrived.original
 
 
 def test_the_identity_distance_is_that_of_unit_vectors_and_has_a_gradient_at_the_truth() -> None:
