@@ -71,7 +71,12 @@ class FrameCompositor:
             return Receipt(shard.source.key, shard.range, error=work.error)
         try:
             # Ray repeats a task whose worker died after the commit and before its answer.
-            return standing_receipt(self._area, shard, self._store) or self.composite(work)
+            receipt = standing_receipt(self._area, shard, self._store)
+            if receipt is None:
+                tell("FrameCompositor", "begins", shard.source, shard.range)
+                receipt = self.composite(work)
+                tell("FrameCompositor", "commits", shard.source, shard.range)
+            return receipt
         except Exception as error:  # a shard's failure is its own: it becomes a receipt with the reason
             full = isinstance(error, NoRoomError)
             return Receipt(shard.source.key, shard.range, error=explain(error, shard.source.url), no_room=full)
@@ -87,7 +92,6 @@ class FrameCompositor:
         """
         started = time.monotonic()
         shard = work.shard
-        tell("FrameCompositor", "begins", shard.source, shard.range)
         losses = ReadingLosses()
         summaries = self._commit_segments(work, losses)
         summary = summaries["restored"]
@@ -114,9 +118,7 @@ class FrameCompositor:
             size=summary.size,
             seconds=round(time.monotonic() - started, 2),
         )
-        standing = commit_receipt(self._area, shard, receipt, self._store)
-        tell("FrameCompositor", "commits", shard.source, shard.range)
-        return standing
+        return commit_receipt(self._area, shard, receipt, self._store)
 
     def _commit_segments(self, work: ShardWork, losses: ReadingLosses) -> dict[Variant, SegmentSummary]:
         """Encode and check every variant, then make them visible; nothing is, when the range has no frame."""

@@ -1,8 +1,8 @@
 """KeyFaces: a face that stays in its place, at the grid points about a frame, between which it is shown there.
 
 A key face has the rectangle of the frame that is shown by it, whatever the face's own was there, and the pixels of the
-frame that was searched. So all that must be known of a grid point is that the face was found there: these reach twice
-as far as what a box follows from, and cost no search more.
+frame that was searched. So all that must be known of a grid point is that the face was found there, and no search is
+made for them that the box of a face that stays does not need.
 """
 
 from __future__ import annotations

@@ -88,9 +88,7 @@ def _match(
         overlap = iou(one.box, other.box)
         asked = one.box, other.box, before.pts, after.pts
         parted = overlap >= MIN_IOU and (
-            tiles.apart(*asked)
-            or cuts.between(*asked)
-            or (tiles.change(*asked) and _alike(one, other) < STILL_ALIKE)
+            tiles.apart(*asked) or cuts.between(*asked) or (tiles.change(*asked) and _alike(one, other) < STILL_ALIKE)
         )
         return 0.0 if parted else overlap
 

@@ -3,6 +3,7 @@
 Each value is averaged with pairs of its neighbours, one before and one as long after. The middle of such a pair is
 where an even motion is at that moment, so a pair that is off its place, because the face turns round, speeds up or
 stops in between, does not count (a bilateral filter over time, Tomasi and Manduchi, 1998, on pairs, not on samples).
+Where a face stays in its place, each value is the mean of those about it for as long as it stays.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ STILL = 0.03
 """Share of a face's width by which the edges of its box may waver and the face is still said to stay in its place."""
 
 _ROUNDING = 1e-6
-"""Pixels by which it may be more: a box and landmarks that move alike are told alike."""
+"""Pixels that :data:`STILL` may be passed by: a box and landmarks that move alike are told alike."""
 
 _AGREEMENT = 0.25
 """A value is an outlier when its two nearest pairs differ by less than this share of what it is off them."""
@@ -71,11 +72,10 @@ def _mean_while_it_stays(values: np.ndarray, middle: np.ndarray, waver: np.ndarr
     """
     near = _windows_of(values, STAYING_REACH)
     there = (np.abs(near - middle[:, :, None]) <= waver[:, None, None]).all(axis=1)  # False where there is no row
-    past, own = there[:, :STAYING_REACH], there[:, STAYING_REACH:]
-    counted = np.concatenate(
-        (np.logical_and.accumulate(past[:, ::-1], axis=1)[:, ::-1], np.logical_and.accumulate(own, axis=1)), axis=1
-    )
-    counted[:, STAYING_REACH] = True
+    there[:, STAYING_REACH] = True  # the row itself
+    past = np.logical_and.accumulate(there[:, STAYING_REACH::-1], axis=1)[:, ::-1]
+    onward = np.logical_and.accumulate(there[:, STAYING_REACH:], axis=1)
+    counted = np.concatenate((past, onward[:, 1:]), axis=1)
     return np.where(counted[:, None], near, 0).sum(axis=2) / counted.sum(axis=1)[:, None]
 
 

@@ -130,9 +130,7 @@ class Tiles:
             there: a face at pts `after`.
         """
         own, its = self._tiles_of(here, there, before, after)
-        return own != its and not (
-            _is_inside(_middle_of_box(there), own) and _is_inside(_middle_of_box(here), its)
-        )
+        return own != its and not (_is_inside(_middle_of_box(there), own) and _is_inside(_middle_of_box(here), its))
 
     def change(self, here: Box, there: Box, before: int, after: int) -> bool:
         """Whether the layout about two faces changes from the one to the other.

@@ -41,6 +41,9 @@ _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
 
+LOOKS_BACK, LOOKS_AHEAD = 1, 1
+"""Grid points from a frame's own to the farthest whose witness it may be judged by."""
+
 KEYS_BACK, KEYS_AHEAD = 4, 5
 """Grid points, from a frame's own, at which a face that stays in its place is looked at to show it in that frame."""
 
@@ -97,7 +100,9 @@ class DetectionGrid:
     @property
     def lead_in_cells(self) -> int:
         """Cells before a shard that count for what is said in it."""
-        return max(self._cells(self.fade) + _LEAD_IN, STAYING_REACH + FARTHEST_LINK - 1) + self._cells(self.cut_reach)
+        return max(self._cells(self.fade) + _LEAD_IN, LOOKS_BACK + STAYING_REACH + FARTHEST_LINK - 1) + self._cells(
+            self.cut_reach
+        )
 
     @property
     def lead_out_cells(self) -> int:
@@ -175,7 +180,10 @@ def _widths(track: Track) -> np.ndarray:
 
 
 def _steady_tiles(tiles: Sequence[Rect]) -> tuple[Rect, ...]:
-    """At each grid point of a track, what is in all of its tiles near it: an edge may be missed at one of them."""
+    """At each grid point of a track, what is in all of its tiles near it: an edge may be missed at one of them.
+
+    Where an edge appears or goes beside a face that keeps its place, its crop ends there that much earlier, or longer.
+    """
     steady = []
     for at in range(len(tiles)):
         near = tiles[max(0, at - REACH) : at + REACH + 1]
@@ -266,7 +274,7 @@ class TrackTimeline:
     def still_box_at(self, pts: int) -> Box | None:
         """What holds every box found near `pts`, where the face stays in its place; None where it moves.
 
-        Near is what the smoothed box there follows from.
+        Near are the grid points at most `REACH` away.
         """
         before, after, share = self._between(pts)
         last = after if share > 0 else before

@@ -17,12 +17,8 @@ from actors.crops import crop_of
 from actors.fading import Stretch
 from actors.geometry import Placement
 from actors.searched_faces import SearchedFaces
-from actors.tracking import TrackTimeline
+from actors.tracking import LOOKS_AHEAD, LOOKS_BACK, TrackTimeline
 from actors.work import FaceInFrame, Witness
-
-LOOKS_BACK, LOOKS_AHEAD = 1, 1
-"""Grid points from a frame's own to the farthest that it may be judged by. What is known there is known in any shard
-that has the frame: see `actors.tracking.DetectionGrid`."""
 
 
 class Witnesses:

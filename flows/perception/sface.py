@@ -140,7 +140,12 @@ def align(faces: Tensor, landmarks_xy: NDArray[np.float64], *, averaged: bool = 
 
     Returns:
         (N, 3, 112, 112); beyond the picture's edge its border continues.
+
+    Raises:
+        ValueError: there are not as many landmarks as faces.
     """
+    if len(faces) != len(landmarks_xy):
+        raise ValueError(f"{len(faces)} faces with landmarks of {len(landmarks_xy)}")
     axis = np.arange(TEMPLATE_SIDE)
     template = np.stack(np.meshgrid(axis, axis), -1)
     back = np.stack([similarity_transform(TEMPLATE_XY, points) for points in landmarks_xy])

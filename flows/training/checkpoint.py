@@ -166,8 +166,8 @@ class TrainingState:
                 self._require_shape(f"second.{name}", parameter)
                 optimizer.state[parameter] = {
                     "step": torch.tensor(float(self.progress.step), device=parameter.device),
-                    "exp_avg": stored["first"][name].to(parameter),
-                    "exp_avg_sq": stored["second"][name].to(parameter),
+                    "exp_avg": _laid_out_as(parameter, stored["first"][name]),
+                    "exp_avg_sq": _laid_out_as(parameter, stored["second"][name]),
                 }
         if critic is not None:
             self._restore_critic(critic)
@@ -187,6 +187,11 @@ class TrainingState:
             critic.load_state_dict(stored)
         except RuntimeError as error:
             raise CheckpointError(f"{self.path}: its critic does not fit ({explain(error)})") from error
+
+
+def _laid_out_as(parameter: nn.Parameter, values: Tensor) -> Tensor:
+    """Values in a parameter's type, place and order in memory, as a fused optimizer takes them."""
+    return torch.empty_like(parameter, requires_grad=False).copy_(values)
 
 
 def read_training_state(path: Path) -> TrainingState:

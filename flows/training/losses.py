@@ -31,11 +31,11 @@ _IDENTITY_FLOOR = 1e-4
 
 
 class Batch(NamedTuple):
-    """Pairs to learn from, RGB in [0, 1].
+    """Pairs to learn from.
 
     Attributes:
-        degraded: (N, 3, P, P).
-        original: (N, 3, 4P, 4P).
+        degraded: (N, 3, P, P) RGB, float32 in [0, 1], or uint8 until :meth:`to`.
+        original: (N, 3, 4P, 4P), likewise.
         landmarks_xy: (N, 5, 2) in px of ``original``, on the CPU; NaN where a patch does not hold all five.
     """
 
@@ -44,9 +44,13 @@ class Batch(NamedTuple):
     landmarks_xy: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same with its pictures on another device, uint8 ones in [0, 1] from there on."""
-        pictures = (part.to(device, non_blocking=True) for part in (self.degraded, self.original))
-        return Batch(*(p.float().div_(255) if p.dtype == torch.uint8 else p for p in pictures), self.landmarks_xy)
+        """The same with its pictures on another device, float32 in [0, 1]."""
+        return Batch(_levels(self.degraded, device), _levels(self.original, device), self.landmarks_xy)
+
+
+def _levels(pictures: Tensor, device: torch.device) -> Tensor:
+    there = pictures.to(device, non_blocking=True)
+    return there.float().div_(255) if there.dtype == torch.uint8 else there
 
 
 Loss = Callable[[Tensor, Batch], Tensor]

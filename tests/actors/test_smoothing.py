@@ -96,8 +96,8 @@ def test_past_and_future_count_alike(count: int, seed: int) -> None:
 
 
 @BOUNDED
-@given(st.integers(0, 29), st.integers(0, 2**32 - 1))
-def test_a_value_follows_from_its_neighbourhood_alone(at: int, seed: int) -> None:
-    values = np.random.default_rng(seed).normal(0, 2, 30).cumsum()
+@given(st.integers(0, 29), st.integers(0, 2**32 - 1), st.sampled_from([0.1, 0.3, 2.0]))
+def test_a_value_follows_from_its_neighbourhood_alone(at: int, seed: int, step: float) -> None:
+    values = np.random.default_rng(seed).normal(0, step, 30).cumsum()
     first, last = max(0, at - STAYING_REACH), at + STAYING_REACH + 1
     assert along(values[first:last])[at - first] == along(values)[at]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
@@ -162,14 +163,15 @@ def test_frames_with_rounded_timestamps_fall_into_cells_evenly() -> None:
 
 @st.composite
 def scenes(draw: st.DrawFn) -> list[DetectedFrame]:
-    """Up to 36 grid points of up to three faces that wander, flicker, cross and change size about the bounds."""
+    """Up to 36 grid points of up to three faces that stay, wander, flicker, cross and change size about the bounds."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     length = draw(st.integers(1, 36))
     missed = draw(st.sampled_from([0.0, 0.1, 0.3]))
     faces = []
     for _ in range(draw(st.integers(1, 3))):
-        width = rng.choice([50.0, 100.0, 150.0]) + np.cumsum(rng.normal(0, 4, length))
-        left = rng.uniform(0, 150) + np.cumsum(rng.normal(0, 8, length))
+        moves = rng.choice([0.02, 0.1, 1.0])
+        width = rng.choice([50.0, 100.0, 150.0]) + np.cumsum(moves * rng.normal(0, 4, length))
+        left = rng.uniform(0, 150) + np.cumsum(moves * rng.normal(0, 8, length))
         sharpness = 100 + np.cumsum(rng.normal(0, 6, length))
         there = rng.random(length) >= missed
         faces.append((width, left, sharpness, there))
@@ -239,13 +241,17 @@ def test_shards_that_see_their_windows_say_what_the_whole_video_says(
 
 
 def test_shards_that_see_their_windows_say_what_the_whole_video_says_of_tiles() -> None:
-    """Layouts come and go at the 13th and 20th grid point; faces cross the edges."""
+    """Layouts change at the 13th and 20th grid point; faces cross edges; one stays, and is another from the 20th on."""
     rng = np.random.default_rng(3)
     pictures = [np.full((60, 80, 3), 30, np.uint8) for _ in range(3)]
     pictures[0][:, 40:] = pictures[1][:30] = pictures[2][20:, 20:] = 190
     shown = [pictures[bisect_right((13, 20), at)] for at in range(30)]
-    places = np.cumsum(rng.uniform(-7, 7, (30, 2)), axis=0)
-    frames = [frame_of(STEP * at, (30 + x, 5, 60 + x, 35), (x, 20, 30 + x, 50)) for at, (x, _) in enumerate(places)]
+    stays = Box(44, 22, 74, 52)
+    looks = rng.integers(40, 200, (2, 9, 6, 3), np.uint8)
+    frames = []
+    for at, x in enumerate(np.cumsum(rng.uniform(-7, 7, (30, 2)), axis=0)[:, 0]):
+        frame = frame_of(STEP * at, (30 + x, 5, 60 + x, 35), (x, 20, 30 + x, 50), stays)
+        frames.append(replace(frame, faces=tuple(replace(f, appearance=looks[int(at >= 20)]) for f in frame.faces)))
 
     def tiles_in(window: PtsRange) -> Tiles:
         tiles = Tiles((80, 60))
@@ -254,7 +260,18 @@ def test_shards_that_see_their_windows_say_what_the_whole_video_says_of_tiles() 
                 tiles.add(at, STEP * at, picture)
         return tiles
 
-    whole = said_about(frames, NO_CUTS, PtsRange(0, 30 * STEP), tiles_in(PtsRange(None, None)))
+    everywhere = tiles_in(PtsRange(None, None))
+    changes = [at for at in range(29) if everywhere.change(stays, stays, STEP * at, STEP * (at + 1))]
+    assert changes == [12, 19]
+    links = {
+        track.first + at
+        for track in link_tracks(frames, NO_CUTS, everywhere)
+        for at, (one, other) in enumerate(pairwise(track.detections))
+        if one.box == other.box == stays
+    }
+    assert 12 in links
+    assert 19 not in links
+    whole = said_about(frames, NO_CUTS, PtsRange(0, 30 * STEP), everywhere)
     assert len({tile for faces in whole.values() for _, tile, *_ in faces}) >= 5
     for start in range(0, 30 * STEP, 13):
         owned = PtsRange(start, min(30 * STEP, start + 13))

@@ -38,7 +38,7 @@ from storage.encoding import SizeSettings
 WIDTHS = (50, 64, 80, 100, 125)
 STRENGTHS = (MEDIUM.name, HARD.name)
 FRAMES = 50
-LIKENESS_EVERY = 5
+LIKENESS_EVERY = 2
 """In every so many-th frame it is asked how like the person a face is."""
 
 WORSE_BY = 0.05
