@@ -129,7 +129,7 @@ class TunedWeights:
     nearer: float = 0.0
 
 
-FAITHFUL = TunedWeights(pixels=0.3, alex=0.05, vgg=0.0, identity=0.5)
+FAITHFUL = TunedWeights(pixels=1.0, alex=0.5, vgg=0.0, identity=1.0, nearer=0.8)
 NATURAL = TunedWeights(pixels=0.1, alex=4.0, vgg=0.2, identity=6.0, trust=4.0)
 
 
