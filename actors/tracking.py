@@ -100,14 +100,14 @@ class DetectionGrid:
     @property
     def lead_in_cells(self) -> int:
         """Cells before a shard that count for what is said in it."""
-        return max(self._cells(self.fade) + _LEAD_IN, LOOKS_BACK + STAYING_REACH + FARTHEST_LINK - 1) + self._cells(
-            self.cut_reach
-        )
+        # A witness is cut out by its box, which follows from the STAYING_REACH grid points before it.
+        seen = LOOKS_BACK + STAYING_REACH + FARTHEST_LINK - 1
+        return max(self._cells(self.fade) + _LEAD_IN, seen) + self._cells(self.cut_reach)
 
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        # A grid point's box follows from so many after it, and a frame's from the grid point after it, too.
+        # A grid point's box follows from the STAYING_REACH after it, and a frame's from the grid point after it, too.
         seen = max(STAYING_REACH + 1, KEYS_AHEAD)
         return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 

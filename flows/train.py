@@ -119,8 +119,9 @@ def train(
     if patch < PATCH_MULTIPLE or patch % PATCH_MULTIPLE:
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
-    terms = {"pixels": pixels, "alex": alex, "vgg": vgg, "identity": identity}
-    weights = _weights(stage, **terms, trust=trust, near=near, nearer=nearer)
+    weights = _weights(
+        stage, pixels=pixels, alex=alex, vgg=vgg, identity=identity, trust=trust, near=near, nearer=nearer
+    )
     _refuse_below(0, {"--adversary": adversary})
     target = usable_device(device)
     torch.set_num_threads(threads)

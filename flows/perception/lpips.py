@@ -101,9 +101,13 @@ class Lpips(nn.Module):
         """Distances (N,) of pairs (N, 3, H, W) in [0, 1], H and W at least 32; 0 is equal, above 0.6 is far."""
         with torch.no_grad():
             wanted = self.features(original)
-        distance = torch.zeros(len(restored), device=restored.device)
-        for found, target, weights in zip(self.features(restored), wanted, self.channel_weights, strict=True):
-            per_pixel = torch.einsum("nchw,c->nhw", (found - target).square(), weights)
+        return self.distance(self.features(restored), wanted)
+
+    def distance(self, found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+        """Distances (N,) of pairs of which :meth:`features` are known."""
+        distance = torch.zeros(len(found[0]), device=found[0].device)
+        for layer, target, weights in zip(found, wanted, self.channel_weights, strict=True):
+            per_pixel = torch.einsum("nchw,c->nhw", (layer - target).square(), weights)
             distance = distance + per_pixel.mean((1, 2))
         return distance
 

@@ -151,10 +151,10 @@ def align(faces: Tensor, landmarks_xy: NDArray[np.float64], *, averaged: bool = 
     back = np.stack([similarity_transform(TEMPLATE_XY, points) for points in landmarks_xy])
     shrinks = np.maximum(1, np.hypot(back[:, 0, 0], back[:, 0, 1]).astype(int)) if averaged else np.ones(len(back), int)
     aligned, order = [], []
-    for shrink in np.unique(shrinks):  # together what shrinks alike: on a GPU it is calls that cost
+    for shrink in np.unique(shrinks).tolist():  # together what shrinks alike: on a GPU it is calls that cost
         members = np.flatnonzero(shrinks == shrink)
-        height, width = (side // int(shrink) * int(shrink) for side in faces.shape[2:])
-        small = functional.avg_pool2d(faces[torch.from_numpy(members), :, :height, :width], int(shrink))
+        height, width = (side // shrink * shrink for side in faces.shape[2:])
+        small = functional.avg_pool2d(faces[torch.from_numpy(members), :, :height, :width], shrink)
         places = template @ back[members, None, :, :2].swapaxes(-1, -2) + back[members, None, None, :, 2]
         # grid_sample counts from -1 to 1 between the picture's outer edges.
         grid = torch.from_numpy((places + 0.5) / np.array([width, height]) * 2 - 1).to(faces)

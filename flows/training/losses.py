@@ -174,13 +174,14 @@ class TunedLoss:
 
     def _alex(self, restored: Tensor, batch: Batch) -> Tensor:
         dy, dx = (int(offset) for offset in torch.randint(_ALEXNET_STRIDE, (2,)))
-        original = batch.original[..., dy:, dx:]
+        alex = self.perception.alex
         enough = torch.full((len(restored),), self.weights.near, device=restored.device)
-        if self.weights.nearer > 0:
-            with torch.no_grad():
-                enlarged = _enlarged(batch)[..., dy:, dx:]
-                enough = enough.maximum(self.weights.nearer * self.perception.alex(enlarged, original))
-        return functional.relu(self.perception.alex(restored[..., dy:, dx:], original) - enough).mean()
+        with torch.no_grad():
+            wanted = alex.features(batch.original[..., dy:, dx:])
+            if self.weights.nearer > 0:
+                of_bicubic = alex.distance(alex.features(_enlarged(batch)[..., dy:, dx:]), wanted)
+                enough = enough.maximum(self.weights.nearer * of_bicubic)
+        return functional.relu(alex.distance(alex.features(restored[..., dy:, dx:]), wanted) - enough).mean()
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
         number = int(torch.randint(len(restored), ()))
