@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from actors.experts.layers import RGB, bicubic_upscale
-from flows.training.losses import Batch
+from actors.experts.layers import RGB
+from flows.training.losses import Batch, enlarged_to_originals
 
 
 class PatchCritic(nn.Module):
@@ -57,11 +57,11 @@ class Adversary:
 
         Args:
             step: of the whole training, from 0; before ``warm_up`` the push is zero.
-            restored: (N, 3, 4P, 4P) without history.
+            restored: (N, 3, S * P, S * P) without history.
             batch: what it was restored from.
             gradient: of the other losses, same shape as ``restored``.
         """
-        enlarged = bicubic_upscale(batch.degraded, restored.shape[-1] // batch.degraded.shape[-1])
+        enlarged = enlarged_to_originals(batch)
         push = torch.zeros_like(restored)
         if step >= self.warm_up:
             shown = restored.detach().requires_grad_()

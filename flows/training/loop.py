@@ -20,7 +20,7 @@ from flows.torch_device import learns_in_bfloat16
 from flows.training.checkpoint import Progress, TrainingState, save_state, write_tensors
 from flows.training.critic import Adversary
 from flows.training.curve import append, last_step
-from flows.training.losses import Batch, Loss, Perception
+from flows.training.losses import Batch, Loss, Perception, reduced
 from flows.training.pairs import Faces, Pair, PairRecipe, pair_stream
 from flows.training.schedule import Clock, LoopSettings, learning_rate
 from flows.training.validation import Sample, Score, score
@@ -71,7 +71,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float, step: i
 
 
 class PairBatches(IterableDataset[Batch]):
-    """Endless batches; each worker process has its own stream."""
+    """Endless batches, the originals of one being of one size; each worker process has its own stream."""
 
     def __init__(
         self,
@@ -87,11 +87,20 @@ class PairBatches(IterableDataset[Batch]):
         worker = get_worker_info()
         seed = (*self.seed, 0 if worker is None else worker.id)
         stream = pair_stream(self.faces, self.weights, self.recipe, seed)
+        waiting: dict[int, list[Pair]] = {}
         while True:
-            pairs: list[Pair] = [next(stream) for _ in range(self.batch)]
-            # As bytes: a quarter of the way to another process and to a GPU.
-            degraded, original, landmarks = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
-            yield Batch(degraded.permute(0, 3, 1, 2), original.permute(0, 3, 1, 2), landmarks)
+            pair = next(stream)
+            alike = waiting.setdefault(len(pair.patch_hr), [])
+            alike.append(pair)
+            if len(alike) == self.batch:
+                yield _stacked(alike)
+                alike.clear()
+
+
+def _stacked(pairs: list[Pair]) -> Batch:
+    # As bytes: a quarter of the way to another process and to a GPU.
+    degraded, original, landmarks = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
+    return Batch(degraded.permute(0, 3, 1, 2), original.permute(0, 3, 1, 2), landmarks)
 
 
 class Training:
@@ -256,8 +265,9 @@ class Training:
         part = part.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
             restored = self.network(part.degraded)
+        restored = reduced(restored.float(), part.original.shape[-1])
         # The losses' gradient is taken at the picture, where the adversary's can be measured against it.
-        shown = restored.detach().float().requires_grad_()
+        shown = restored.detach().requires_grad_()
         loss = self.loss(shown, part)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -265,7 +275,7 @@ class Training:
         (gradient,) = torch.autograd.grad(loss, shown)
         if self.adversary is not None:
             gradient = gradient + self.adversary.push(self.progress.step, shown.detach(), part, gradient)
-        restored.backward((share * gradient).to(restored.dtype))
+        restored.backward(share * gradient)
         return share * value
 
     def save(self) -> None:

@@ -7,6 +7,7 @@ still the same person.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from torch.nn import functional
 from actors.experts.layers import bicubic_upscale, haar_forward
 from flows.perception.lpips import Lpips
 from flows.perception.sface import SFace, align
+from flows.training.pairs import SCALE
 
 CHARBONNIER_EPSILON = 1e-3
 
@@ -25,6 +27,9 @@ _ALEXNET_STRIDE = 4
 
 TRUSTED = 0.016
 """Pixel loss of the bicubic enlargement up to which a patch counts as undamaged: the median of clean faces."""
+
+VGG_WINDOW = 112
+"""Side of what VGG-16 sees of a step on a CPU, px of the original."""
 
 _IDENTITY_FLOOR = 1e-4
 """Keeps the gradient of a square root finite at zero."""
@@ -35,7 +40,7 @@ class Batch(NamedTuple):
 
     Attributes:
         degraded: (N, 3, P, P) RGB, float32 in [0, 1], or uint8 until :meth:`to`.
-        original: (N, 3, 4P, 4P), likewise.
+        original: (N, 3, S * P, S * P), likewise; S from 1 to 4.
         landmarks_xy: (N, 5, 2) in px of ``original``, on the CPU; NaN where a patch does not hold all five.
     """
 
@@ -54,7 +59,7 @@ def _levels(pictures: Tensor, device: torch.device) -> Tensor:
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
-"""(restored (N, 3, 4P, 4P), batch) -> scalar."""
+"""(restored (N, 3, S * P, S * P), batch) -> scalar."""
 
 PixelLoss = Callable[[Tensor, Tensor], Tensor]
 """(restored, original), (N, 3, H, W) each -> (N,), above 0."""
@@ -94,7 +99,7 @@ class MeanLoss:
     pixels: PixelLoss
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
-        """(N, 3, 4P, 4P) and its batch -> scalar."""
+        """(N, 3, S * P, S * P) and its batch -> scalar."""
         return self.pixels(restored, batch.original).mean()
 
 
@@ -139,25 +144,25 @@ class TunedLoss:
 
     The pixel loss counts by its logarithm, so that a decibel is worth the same on a clean face as on a hard one.
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
-    that stride can please it. VGG-16's costs twenty times as much, so it sees a window of one patch of the batch.
+    that stride can please it. VGG-16's costs twenty times as much, so it may see a window of one patch of the batch.
     Patches that hold a whole face are compared by SFace.
 
     Attributes:
         pixels: the first stage's loss.
         perception: the networks.
         weights: of the terms.
-        window: side of what VGG-16 sees, px of the original.
+        window: side of what VGG-16 sees, of one patch of the batch, px of the original; None for every patch whole.
         bfloat16: compute the classifiers in bfloat16, where the hardware is faster for it.
     """
 
     pixels: PixelLoss
     perception: Perception
     weights: TunedWeights
-    window: int = 112
+    window: int | None = VGG_WINDOW
     bfloat16: bool = False
 
     def __call__(self, restored: Tensor, batch: Batch) -> Tensor:
-        """(N, 3, 4P, 4P) and its batch -> scalar."""
+        """(N, 3, S * P, S * P) and its batch -> scalar."""
         decibels = self.pixels(restored, batch.original).log()
         if self.weights.trust > 0:
             decibels = decibels * trust(batch, self.pixels) ** self.weights.trust
@@ -179,11 +184,13 @@ class TunedLoss:
         with torch.no_grad():
             wanted = alex.features(batch.original[..., dy:, dx:])
             if self.weights.nearer > 0:
-                of_bicubic = alex.distance(alex.features(_enlarged(batch)[..., dy:, dx:]), wanted)
+                of_bicubic = alex.distance(alex.features(enlarged_to_originals(batch)[..., dy:, dx:]), wanted)
                 enough = enough.maximum(self.weights.nearer * of_bicubic)
         return functional.relu(alex.distance(alex.features(restored[..., dy:, dx:]), wanted) - enough).mean()
 
     def _vgg(self, restored: Tensor, original: Tensor) -> Tensor:
+        if self.window is None:
+            return self.perception.vgg(restored, original)
         number = int(torch.randint(len(restored), ()))
         window = min(self.window, *restored.shape[-2:])
         top, left = (int(torch.randint(side - window + 1, ())) for side in restored.shape[-2:])
@@ -198,12 +205,32 @@ def trust(batch: Batch, pixels: PixelLoss) -> Tensor:
     pixel.
     """
     with torch.no_grad():
-        return (TRUSTED / pixels(_enlarged(batch), batch.original)).clamp(max=1)
+        return (TRUSTED / pixels(enlarged_to_originals(batch), batch.original)).clamp(max=1)
 
 
-def _enlarged(batch: Batch) -> Tensor:
-    """The degraded patches' bicubic enlargement, (N, 3, 4P, 4P), in [0, 1]."""
-    return bicubic_upscale(batch.degraded, batch.original.shape[-1] // batch.degraded.shape[-1]).clamp(0, 1)
+def enlarged_to_originals(batch: Batch) -> Tensor:
+    """The degraded patches' bicubic enlargement at the originals' size, in [0, 1]."""
+    return reduced(bicubic_upscale(batch.degraded, SCALE), batch.original.shape[-1]).clamp(0, 1)
+
+
+def reduced(pictures: Tensor, side: int) -> Tensor:
+    """What the product does where it enlarges less than an expert: (N, C, H, H) -> (N, C, side, side), by area.
+
+    The same as ``cv2.INTER_AREA``; the same pictures where they have that side.
+    """
+    if pictures.shape[-1] == side:
+        return pictures
+    shares = _area_shares(pictures.shape[-1], side).to(pictures)
+    return shares @ pictures @ shares.T
+
+
+@functools.cache
+def _area_shares(side: int, reduced_side: int) -> Tensor:
+    """How much of each of ``side`` pixels lies in each of ``reduced_side`` larger ones, (reduced_side, side)."""
+    edges = torch.arange(reduced_side + 1, dtype=torch.float64) * side / reduced_side
+    first = torch.arange(side, dtype=torch.float64)
+    overlap = torch.minimum(edges[1:, None], first + 1) - torch.maximum(edges[:-1, None], first)
+    return (overlap.clamp(min=0) * reduced_side / side).float()
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:

@@ -29,6 +29,7 @@ from flows.training.degradation import (
 from flows.training.portraits import DataError, Face
 
 SCALE = 4
+"""How much an expert enlarges."""
 
 MIRRORED = [1, 0, 2, 4, 3]
 """Order of the landmarks in a mirrored face: left and right change places."""
@@ -48,7 +49,9 @@ class PairRecipe:
 
     Attributes:
         ranges: the degradations.
-        face_width: narrowest and widest degraded face in px; a face is never enlarged to reach it.
+        face_width: narrowest and widest degraded face in px, every octave alike often.
+        truth_scales: how many times as large as the degraded face its original may be. The largest that the portrait
+            has is taken: nothing is enlarged to make an original.
         patch: side of a low-resolution patch in px.
         tile: side of the low-resolution view of a face on the canvas in px, at least ``patch``.
         grid: tiles a row and a column of the canvas.
@@ -61,6 +64,7 @@ class PairRecipe:
 
     ranges: DegradationRanges
     face_width: tuple[float, float]
+    truth_scales: tuple[int, ...] = (SCALE,)
     patch: int = 32
     tile: int = 80
     grid: int = 4
@@ -72,7 +76,9 @@ class PairRecipe:
 
 
 class Pair(NamedTuple):
-    """A degraded patch (P, P, 3) and its original (4P, 4P, 3), uint8 RGB, and the landmarks in it.
+    """A degraded patch (P, P, 3) and its original (S * P, S * P, 3), uint8 RGB, and the landmarks in it.
+
+    S is one of the recipe's ``truth_scales``.
 
     ``landmarks_xy`` is (5, 2) float64 in px of the original; NaN unless all five lie inside.
     """
@@ -87,7 +93,7 @@ class Tile:
     """A view of one face, uint8 RGB, and what shall happen to it.
 
     Attributes:
-        original_hr: (4H, 4W, 3), the truth.
+        original_hr: (S * H, S * W, 3), the truth; S is one of the recipe's ``truth_scales``.
         reduced_lr: (H, W, 3), the truth reduced by area.
         degradation: what happens to ``reduced_lr`` before a codec.
         landmarks_xy: (5, 2) float64 in px of ``original_hr``, NaN where unknown; they may lie outside.
@@ -98,30 +104,38 @@ class Tile:
     degradation: Degradation
     landmarks_xy: NDArray[np.float64] = field(default_factory=lambda: np.full((5, 2), np.nan))
 
+    @property
+    def truth_scale(self) -> int:
+        """S."""
+        return len(self.original_hr) // len(self.reduced_lr)
+
 
 def eligible(faces: Faces, recipe: PairRecipe) -> NDArray[np.intp]:
     """Numbers of the faces that are large enough for the recipe's narrowest degraded face."""
     widths = np.array([faces[place].width for place in range(len(faces))])
-    return np.flatnonzero(widths >= SCALE * recipe.face_width[0])
+    return np.flatnonzero(widths >= min(recipe.truth_scales) * recipe.face_width[0])
 
 
 def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
     """Reduce a face by area to a drawn width and cut a view around a place near its middle."""
-    widest = max(recipe.face_width[0], min(recipe.face_width[1], face.width / SCALE))
-    reduction = min(1.0, SCALE * float(rng.uniform(recipe.face_width[0], widest)) / face.width)
+    narrowest, least = recipe.face_width[0], min(recipe.truth_scales)
+    widest = max(narrowest, min(recipe.face_width[1], face.width / least))
+    degraded_width = float(np.exp(rng.uniform(np.log(narrowest), np.log(widest))))
+    scale = max(each for each in recipe.truth_scales if each == least or each * degraded_width <= face.width)
+    reduction = min(1.0, scale * degraded_width / face.width)
     height, width = face.pixels_rgb.shape[:2]
-    side = SCALE * recipe.tile
+    side = scale * recipe.tile
     view_h, view_w = min(height, int(side / reduction)), min(width, int(side / reduction))
     x0, y0, x1, y1 = face.bbox_xyxy
     top = int(np.clip(rng.uniform(y0, y1) - view_h / 2, 0, height - view_h))
     left = int(np.clip(rng.uniform(x0, x1) - view_w / 2, 0, width - view_w))
     view = face.pixels_rgb[top : top + view_h, left : left + view_w]
-    size = [max(recipe.patch, min(recipe.tile, int(extent * reduction) // SCALE)) for extent in (view_w, view_h)]
-    scaled = cv2.resize(view, (SCALE * size[0], SCALE * size[1]), interpolation=cv2.INTER_AREA)
+    size = [max(recipe.patch, min(recipe.tile, int(extent * reduction) // scale)) for extent in (view_w, view_h)]
+    scaled = cv2.resize(view, (scale * size[0], scale * size[1]), interpolation=cv2.INTER_AREA)
     original_hr = relight(np.asarray(scaled, np.uint8), rng)
     points = np.full((5, 2), np.nan)
     if face.landmarks_xy is not None:
-        enlargement = (SCALE * size[0] / view_w, SCALE * size[1] / view_h)
+        enlargement = (scale * size[0] / view_w, scale * size[1] / view_h)
         points = (np.array(face.landmarks_xy) + 0.5 - (left, top)) * enlargement - 0.5
     if rng.random() < 0.5:
         original_hr = np.ascontiguousarray(original_hr[:, ::-1])
@@ -210,29 +224,29 @@ def cut_patches(
     tile: Tile, degraded_lr: NDArray[np.uint8], recipe: PairRecipe, rng: np.random.Generator
 ) -> Iterator[Pair]:
     """Cut ``patches_per_tile`` pairs at random places of a tile, or around its landmarks."""
-    patch = recipe.patch
+    patch, scale = recipe.patch, tile.truth_scale
     room = np.array(degraded_lr.shape[:2]) - patch
     for _ in range(recipe.patches_per_tile):
         first, last = np.zeros(2, np.int64), room
         if rng.random() < recipe.whole_share:
-            first, last = _places_around(tile.landmarks_xy, patch, room)
+            first, last = _places_around(tile.landmarks_xy / scale, patch, room)
         top, left = (int(place) for place in rng.integers(first, last + 1))
-        points = tile.landmarks_xy - (SCALE * left, SCALE * top)
-        inside = np.all((points >= 0) & (points <= SCALE * patch - 1))  # False where NaN
+        points = tile.landmarks_xy - (scale * left, scale * top)
+        inside = np.all((points >= 0) & (points <= scale * patch - 1))  # False where NaN
         yield Pair(
             degraded_lr[top : top + patch, left : left + patch],
-            tile.original_hr[SCALE * top : SCALE * (top + patch), SCALE * left : SCALE * (left + patch)],
+            tile.original_hr[scale * top : scale * (top + patch), scale * left : scale * (left + patch)],
             points if inside else np.full((5, 2), np.nan),
         )
 
 
 def _places_around(
-    landmarks_xy: NDArray[np.float64], patch: int, room: NDArray[np.int64]
+    landmarks_lr: NDArray[np.float64], patch: int, room: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last (top, left) of a patch that holds all landmarks; anywhere where none does."""
-    if np.isnan(landmarks_xy).any():
+    if np.isnan(landmarks_lr).any():
         return np.zeros(2, np.int64), room
-    points_lr = landmarks_xy[:, ::-1] / SCALE
+    points_lr = landmarks_lr[:, ::-1]
     first = np.clip(np.ceil(points_lr.max(0)).astype(np.int64) + 1 - patch, 0, room)
     last = np.clip(np.floor(points_lr.min(0)).astype(np.int64), 0, room)
     fits = first <= last
@@ -254,8 +268,9 @@ def pair_stream(faces: Faces, weights: NDArray[np.float64], recipe: PairRecipe, 
     rng = np.random.default_rng(list(seed))
     numbers = eligible(faces, recipe)
     if not len(numbers):
-        narrowest = round(SCALE * recipe.face_width[0])
-        raise DataError(f"none of {len(faces)} faces is {narrowest} px wide; a true x{SCALE} pair needs that")
+        least = min(recipe.truth_scales)
+        narrowest = round(least * recipe.face_width[0])
+        raise DataError(f"none of {len(faces)} faces is {narrowest} px wide; a true x{least} pair needs that")
     chances = weights[numbers] / weights[numbers].sum()
     buffer: list[Pair] = []
     while True:

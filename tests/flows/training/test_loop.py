@@ -4,6 +4,7 @@ import csv
 import json
 import math
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from actors.experts import load_expert
 from actors.experts.frequency import FrequencyExpert
 from flows.training.checkpoint import CheckpointError, Progress, read_training_state
 from flows.training.degradation import BLURRED_FACES, CLEAN
-from flows.training.loop import MOST_UNUSABLE, Training, TrainingError, TrainingFiles, update_average
+from flows.training.loop import MOST_UNUSABLE, PairBatches, Training, TrainingError, TrainingFiles, update_average
 from flows.training.losses import Batch, MeanLoss, pixel_loss_f
 from flows.training.pairs import PairRecipe
 from flows.training.portraits import Face
@@ -54,6 +55,14 @@ def start(
         stage=stage,
         saved=read_training_state(files.state) if files.state.is_file() else None,
     )
+
+
+def test_a_batch_has_originals_of_one_size_and_every_size_has_its_turn(face: Face, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, truth_scales=(2, 3, 4))
+    batches = list(islice(iter(PairBatches([face], np.ones(1), recipe, 2, (0,))), 30))
+    assert {tuple(batch.original.shape) for batch in batches} == {(2, 3, side, side) for side in (32, 48, 64)}
+    training = start(tmp_path / "expert_f.safetensors")
+    assert all(math.isfinite(training.step(batch)) for batch in batches[:9])
 
 
 def rewrite_state(path: Path, *, header: object = None, without: str | None = None) -> None:

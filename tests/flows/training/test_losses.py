@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,7 @@ from flows.training.losses import (
     identity_distances,
     pixel_loss_f,
     pixel_loss_t,
+    reduced,
     trust,
 )
 
@@ -51,6 +54,38 @@ def test_haar_distance_hears_detail_and_not_tone() -> None:
     checker[..., ::2, ::2] = checker[..., 1::2, 1::2] = 0.2
     assert haar_distance(flat + 0.1, flat) < 1e-6
     assert haar_distance(checker, flat) > 0.05
+
+
+@pytest.mark.parametrize("side", [64, 48, 32])
+def test_a_result_shrinks_to_its_original_by_area(side: int) -> None:
+    picture = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    shrunk = reduced(torch.from_numpy(picture).permute(2, 0, 1)[None], side)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(shrunk, cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), atol=1e-5)
+
+
+def test_a_patch_is_trusted_alike_whatever_the_size_of_its_original() -> None:
+    """A smooth clean patch is known as clean at three times its size, too."""
+    ramp = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+    original = torch.linspace(0, 1, 96).expand(1, 3, 96, 96)
+    batch = Batch(ramp, original, torch.full((1, 5, 2), torch.nan))
+    assert float(trust(batch, pixel_loss_t)) == 1
+
+
+def test_vgg_sees_a_window_or_every_patch() -> None:
+    """What is wrong outside of the window of one patch costs something only where all of all patches are seen."""
+    torch.manual_seed(0)
+    original = torch.rand(4, 3, 64, 64)
+    off = original.clone()
+    off[..., :4] = 1 - off[..., :4]
+    weights = TunedWeights(pixels=0.0, alex=0.0, vgg=1.0, identity=0.0)
+
+    def costs(window: int | None) -> list[float]:
+        loss = TunedLoss(pixel_loss_t, small_perception(), weights, window=window)
+        return [float(loss(off, batch_of(original))) for _ in range(8)]
+
+    assert min(costs(16)) == 0
+    assert len(set(costs(None))) == 1
+    assert costs(None)[0] > 0
 
 
 def small_perception() -> Perception:

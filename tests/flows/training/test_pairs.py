@@ -40,9 +40,21 @@ def test_a_pair_is_four_to_one_and_uint8(face: Face) -> None:
     assert pair.patch_lr.dtype == pair.patch_hr.dtype == np.uint8
 
 
+def test_an_original_is_as_large_as_the_portrait_allows(face: Face) -> None:
+    """A portrait of 300 px: four times as large as faces up to 75 px, three times up to 100, then twice."""
+    rng = np.random.default_rng(2)
+    recipe = replace(RECIPE, truth_scales=(2, 3, 4))
+    for narrowest, scale in ((74.0, 4), (99.0, 3), (149.0, 2)):
+        tile = draw_tile(face, replace(recipe, face_width=(narrowest, narrowest + 1)), rng)
+        assert tile.truth_scale == scale
+        assert tile.original_hr.shape[1] == scale * tile.reduced_lr.shape[1]
+    narrow = Face(face.pixels_rgb, (0, 0, 99, 250))
+    assert eligible([face, narrow], recipe).tolist() == [0]
+
+
 def test_a_clean_patch_is_its_original_reduced_by_area(face: Face) -> None:
-    stream = pair_stream([face], np.ones(1), replace(RECIPE, ranges=CLEAN_ONLY), [3])
-    for pair in islice(stream, 8):
+    recipe = replace(RECIPE, ranges=CLEAN_ONLY, truth_scales=(2, 3, 4))
+    for pair in islice(pair_stream([face], np.ones(1), recipe, [3]), 24):
         reduced = cv2.resize(pair.patch_hr, (32, 32), interpolation=cv2.INTER_AREA)
         assert np.abs(reduced.astype(int) - pair.patch_lr).max() <= 1
 
@@ -50,15 +62,15 @@ def test_a_clean_patch_is_its_original_reduced_by_area(face: Face) -> None:
 def test_degraded_patches_stay_in_register_with_their_originals(face: Face) -> None:
     """Wherever a face sits and however it moved before: half a pixel off would teach the network to shift."""
     no_blur = replace(BLURRED_FACES, clean_share=0, blur_share=0, resize_share=0.5, codec_share=1, crf=(22, 24))
-    stream = pair_stream([face], np.ones(1), replace(RECIPE, ranges=no_blur), [4])
+    stream = pair_stream([face], np.ones(1), replace(RECIPE, ranges=no_blur, truth_scales=(2, 3, 4)), [4])
     shifts = []
-    for pair in islice(stream, 40):
+    for pair in islice(stream, 200):
         truth = cv2.resize(pair.patch_hr, (32, 32), interpolation=cv2.INTER_AREA)
         grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32) for image in (truth, pair.patch_lr)]
         if grey[0].std() > 15:
             shift, _ = cv2.phaseCorrelate(grey[0], grey[1], cv2.createHanningWindow((32, 32), cv2.CV_32F))
             shifts.append(shift)
-    assert len(shifts) > 20
+    assert len(shifts) > 100
     assert np.abs(np.median(shifts, axis=0)).max() < 0.05
 
 

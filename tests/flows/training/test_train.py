@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from flows.training.checkpoint import Progress, save_state
 from flows.training.loop import TrainingFiles
 from flows.training.losses import Perception
 from flows.training.portraits import DataError
+from flows.training.stages import CURRICULA
 from storage.errors import UsageError
 from weights import find_weights
 
@@ -45,8 +47,12 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
     assert "| steps | 1 |" in card
 
 
-def test_faces_too_narrow_for_an_expert_are_said_to_be(portraits_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="none of 3 faces is 320 px wide"):
+def test_faces_too_narrow_for_an_expert_are_said_to_be(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = replace(CURRICULA["f"], recipe=replace(CURRICULA["f"].recipe, face_width=(300, 400)))
+    monkeypatch.setitem(CURRICULA, "f", wide)
+    with pytest.raises(DataError, match="none of 3 faces is 600 px wide"):
         train("f", portraits_folder, tmp_path / "expert_f.safetensors", cache=tmp_path / "cache", steps=1)
 
 
