@@ -233,7 +233,7 @@ def run(
             if not on_clips:
                 break
             for strength in plan.strengths:
-                progress.begin(f"flicker, {width} px, {strength}, {len(on_clips)} clips")
+                progress.begin(f"flicker, {width} px, {strength}, clips: {len(on_clips)}")
                 flicker += flicker_rows(bench, plan.restorers, on_clips, width, strength, remembered, seed=plan.seed)
                 progress.finish(width**2 * FRAMES * len(on_clips) * len(plan.restorers))
     if not measured:

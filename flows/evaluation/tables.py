@@ -29,7 +29,7 @@ def print_tables(
     console.print(overview(measured, bounds))
     console.print(breakdown("By width", measured, lambda m: f"{m.width} px"))
     own = [m for m in measured if own_widths(m.restorer, bounds)(m.width)]
-    console.print(breakdown("By source, each over its own widths", own, lambda m: m.source))
+    console.print(breakdown("By source, over the widths that the router sends each", own, lambda m: m.source))
     for table in (routing(measured, bounds), flickering(flicker)):
         if table.row_count:
             console.print(table)
@@ -38,7 +38,8 @@ def print_tables(
 def overview(measured: Sequence[Measurement], bounds: RoutingBounds) -> Table:
     """Each restorer at each strength over the widths that the router sends to it, beside bicubic on the same faces."""
     table = Table(
-        title="Over its own widths (in brackets: change against bicubic on the same faces)", title_justify="left"
+        title="Over the widths that the router sends each (in brackets: change against bicubic on the same faces)",
+        title_justify="left",
     )
     for header in ("strength", "restorer", "widths", "n"):
         table.add_column(header, no_wrap=True)
