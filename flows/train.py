@@ -78,6 +78,9 @@ def train(
     identity: Annotated[
         float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 1, natural 6.")
     ] = None,
+    squared: Annotated[
+        float | None, typer.Option(help="Tuning: weight of the root mean square error's logarithm. Default 0.")
+    ] = None,
     trust: Annotated[
         float | None,
         typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 4."),
@@ -120,7 +123,15 @@ def train(
         raise UsageError(f"--patch is {patch} px; it must be a multiple of {PATCH_MULTIPLE}, the attention window")
     _refuse_below(1, {"--threads": threads, "--validation-faces": validation_faces})
     weights = _weights(
-        stage, pixels=pixels, alex=alex, vgg=vgg, identity=identity, trust=trust, near=near, nearer=nearer
+        stage,
+        pixels=pixels,
+        squared=squared,
+        alex=alex,
+        vgg=vgg,
+        identity=identity,
+        trust=trust,
+        near=near,
+        nearer=nearer,
     )
     _refuse_below(0, {"--adversary": adversary})
     target = usable_device(device)

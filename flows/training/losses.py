@@ -70,6 +70,11 @@ def charbonnier(restored: Tensor, original: Tensor) -> Tensor:
     return torch.sqrt((restored - original) ** 2 + CHARBONNIER_EPSILON**2).mean((1, 2, 3))
 
 
+def root_mean_square(restored: Tensor, original: Tensor) -> Tensor:
+    """Root of each patch's mean squared error, (N,): what PSNR counts."""
+    return ((restored - original).square().mean((1, 2, 3)) + CHARBONNIER_EPSILON**2).sqrt()
+
+
 def spectrum_distance(restored: Tensor, original: Tensor) -> Tensor:
     """Mean modulus of the difference's orthonormal 2-D spectrum (Cho et al., MIMO-UNet, 2021), (N,)."""
     return torch.fft.rfft2(restored - original, norm="ortho").abs().mean((1, 2, 3))
@@ -118,6 +123,7 @@ class TunedWeights:
 
     Attributes:
         pixels: of the pixel loss's logarithm.
+        squared: of the root mean square error's logarithm, times 8.7 the decibels of PSNR.
         alex, vgg: of LPIPS with AlexNet, and with VGG-16, squared.
         identity: of SFace's distance and its square.
         trust: how much less pixels count on damaged patches: the power of :func:`trust` that weighs them; 0 for alike.
@@ -129,6 +135,7 @@ class TunedWeights:
     alex: float
     vgg: float
     identity: float
+    squared: float = 0.0
     trust: float = 0.0
     near: float = 0.14
     nearer: float = 0.0
@@ -167,6 +174,8 @@ class TunedLoss:
         if self.weights.trust > 0:
             decibels = decibels * trust(batch, self.pixels) ** self.weights.trust
         total = self.weights.pixels * decibels.mean()
+        if self.weights.squared > 0:
+            total = total + self.weights.squared * root_mean_square(restored, batch.original).log().mean()
         with torch.autocast(restored.device.type, torch.bfloat16, enabled=self.bfloat16):
             if self.weights.alex > 0:
                 total = total + self.weights.alex * self._alex(restored, batch).float()
