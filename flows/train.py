@@ -67,23 +67,23 @@ def train(
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, tuning 0.0003.")] = None,
     pixels: Annotated[
-        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 1, natural 0.1.")
+        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 1, natural 0.3.")
     ] = None,
     alex: Annotated[
-        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.5, natural 4.")
+        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.5, natural 5.")
     ] = None,
     vgg: Annotated[
-        float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 0.2.")
+        float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 3.")
     ] = None,
     identity: Annotated[
-        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 1, natural 6.")
+        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 1, natural 8.")
     ] = None,
     squared: Annotated[
         float | None, typer.Option(help="Tuning: weight of the root mean square error's logarithm. Default 0.")
     ] = None,
     trust: Annotated[
         float | None,
-        typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 4."),
+        typer.Option(help="Tuning: pixels count less on damaged patches, by this power. Default 0, natural 5."),
     ] = None,
     near: Annotated[
         float | None,

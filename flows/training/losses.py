@@ -142,7 +142,7 @@ class TunedWeights:
 
 
 FAITHFUL = TunedWeights(pixels=1.0, alex=0.5, vgg=0.0, identity=1.0, nearer=0.8)
-NATURAL = TunedWeights(pixels=0.1, alex=4.0, vgg=0.2, identity=6.0, trust=4.0)
+NATURAL = TunedWeights(pixels=0.3, alex=5.0, vgg=3.0, identity=8.0, trust=5.0)
 
 
 @dataclass(frozen=True)

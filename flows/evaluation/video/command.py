@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -65,7 +67,7 @@ def evaluate_videos(
     identity = verify_weights(find_weights("sface")).read_bytes()
     stages = Stages(identity, fidelity=fidelity, models=models, threads=threads)
     work = len(settings) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)
-    with EvaluationProgress(console, total=work) as progress:
+    with EvaluationProgress(console, total=work) as progress, _terminated_like_ctrl_c():
         known = known_reports(made, stages, IdentityMeter(identity), progress, settings)
         found = real_reports(clips, stages, progress, settings, frames=REAL_FRAMES)
     parts = {
@@ -82,3 +84,13 @@ def evaluate_videos(
     if out is not None:
         write_text(out / "video.json", told + "\n")
         write_text(out / "video_faces.json", json.dumps([report.as_dict() for report in (*known, *found)]) + "\n")
+
+
+@contextmanager
+def _terminated_like_ctrl_c() -> Iterator[None]:
+    """A scheduler's SIGTERM is an interrupt here: clips in temporary folders are taken away before the end."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

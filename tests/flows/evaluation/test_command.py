@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import signal
+import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import flows.evaluation.video.command
 from flows.cli import main
 from flows.evaluation.figures import Meter
 from flows.evaluation.restorers import ExpertChoice
+from flows.evaluation.video.stages import Stages
 from flows.evaluation.video.trial import ClipPlan
 from tests.flows.evaluation.conftest import Sharpened, embedding_file
 
@@ -159,6 +163,23 @@ def test_clips_are_restored_by_the_models_given(monkeypatch, capsys, portraits_f
     path.write_bytes(b"cut off")
     told = refused(monkeypatch, capsys, "--data", portraits_folder, "--video", "--clips", 1, "--weights-t", path)
     assert str(path) in told
+
+
+@pytest.mark.usefixtures("recogniser")
+def test_a_terminated_trial_leaves_no_clip_behind(  # type: ignore[no-untyped-def]
+    monkeypatch, portraits_folder: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left = []
+
+    def terminated(*_: object, **__: object) -> None:
+        left.append(len(list(tmp_path.glob("facemill-eval-*"))))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Stages, "process", terminated)
+    assert run(monkeypatch, "--data", portraits_folder, "--video", "--clips", 1, "--widths", 60) == 130
+    assert left == [1]
+    assert not list(tmp_path.glob("facemill-eval-*"))
 
 
 @pytest.mark.usefixtures("recogniser")
