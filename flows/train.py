@@ -67,19 +67,20 @@ def train(
     ] = None,
     rate: Annotated[float | None, typer.Option(help="Peak learning rate. Default 0.001, tuning 0.0003.")] = None,
     pixels: Annotated[
-        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 1, natural 0.3.")
+        float | None, typer.Option(help="Tuning: weight of the pixel loss's logarithm. Default 0, natural 0.3.")
     ] = None,
     alex: Annotated[
-        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.5, natural 5.")
+        float | None, typer.Option(help="Tuning: weight of LPIPS with AlexNet. Default 0.6, natural 5.")
     ] = None,
     vgg: Annotated[
         float | None, typer.Option(help="Tuning: weight of squared LPIPS with VGG-16. Default 0, natural 3.")
     ] = None,
     identity: Annotated[
-        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 1, natural 8.")
+        float | None, typer.Option(help="Tuning: weight of SFace's distance and its square. Default 0.5, natural 8.")
     ] = None,
     squared: Annotated[
-        float | None, typer.Option(help="Tuning: weight of the root mean square error's logarithm. Default 0.")
+        float | None,
+        typer.Option(help="Tuning: weight of the root mean square error's logarithm. Default 1, natural 0."),
     ] = None,
     trust: Annotated[
         float | None,
@@ -91,7 +92,7 @@ def train(
     ] = None,
     nearer: Annotated[
         float | None,
-        typer.Option(help="Tuning: the same as a share of its bicubic enlargement's. Default 0.8, natural 0."),
+        typer.Option(help="Tuning: the same as a share of its bicubic enlargement's. Default 0.72, natural 0."),
     ] = None,
     adversary: Annotated[
         float, typer.Option(help="Tuning: a critic's push, as a share of all other losses'; 0 for none.")

@@ -141,7 +141,7 @@ class TunedWeights:
     nearer: float = 0.0
 
 
-FAITHFUL = TunedWeights(pixels=1.0, alex=0.5, vgg=0.0, identity=1.0, nearer=0.8)
+FAITHFUL = TunedWeights(pixels=0.0, squared=1.0, alex=0.6, vgg=0.0, identity=0.5, nearer=0.72)
 NATURAL = TunedWeights(pixels=0.3, alex=5.0, vgg=3.0, identity=8.0, trust=5.0)
 
 
@@ -149,7 +149,8 @@ NATURAL = TunedWeights(pixels=0.3, alex=5.0, vgg=3.0, identity=8.0, trust=5.0)
 class TunedLoss:
     """The later stages: the pixel loss, and what people see.
 
-    The pixel loss counts by its logarithm, so that a decibel is worth the same on a clean face as on a hard one.
+    The pixel loss, or the root mean square error, counts by its logarithm, so that a decibel is worth the same on a
+    clean face as on a hard one.
     AlexNet's LPIPS is cheap and sees every patch whole, at a random offset within its stride, so that no pattern of
     that stride can please it. VGG-16's costs twenty times as much, so it may see a window of one patch of the batch.
     Patches that hold a whole face are compared by SFace.

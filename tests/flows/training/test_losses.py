@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -54,6 +56,16 @@ def test_haar_distance_hears_detail_and_not_tone() -> None:
     checker[..., ::2, ::2] = checker[..., 1::2, 1::2] = 0.2
     assert haar_distance(flat + 0.1, flat) < 1e-6
     assert haar_distance(checker, flat) > 0.05
+
+
+def test_the_squared_term_counts_decibels_of_psnr() -> None:
+    original = torch.rand(1, 3, 64, 64)
+    loss = TunedLoss(
+        pixel_loss_t, small_perception(), TunedWeights(pixels=0.0, squared=1.0, alex=0.0, vgg=0.0, identity=0.0)
+    )
+    error = torch.randn_like(original)
+    far, near = (float(loss(original + strength * error, batch_of(original))) for strength in (0.2, 0.1))
+    assert 20 / math.log(10) * (far - near) == pytest.approx(20 * math.log10(2), abs=0.01)
 
 
 @pytest.mark.parametrize("side", [64, 48, 32])
