@@ -21,6 +21,10 @@ TOLERANCE = 16.0
 """Grey levels by which a restored crop may differ from its source in places of a few source px. 99 % of what the
 experts change on faces under heavy noise and compression is less."""
 
+TONE_TOLERANCE = 0.5
+"""Grey levels by which its colour and light may differ. A codec leaves those off by as much, and the experts know better:
+held to the source's own, they are 0.03 dB farther from the truth on medium faces of 100 and 125 px."""
+
 _PLACE_SIGMA = 1.0
 """Source px: averages noise away, keeps what is as wide as a spectacle frame."""
 
@@ -72,9 +76,14 @@ def agreeing_patch(patch_rgb: NDArray[np.uint8], crop_rgb: NDArray[np.uint8]) ->
     lost = crop_rgb.astype(np.float32) - cv2.resize(patch, (width, height), interpolation=cv2.INTER_AREA)
     tone = _blurred(lost, max(_PLACE_SIGMA, _TONE_SHARE * min(height, width)))
     places = _blurred(lost - tone, _PLACE_SIGMA)
-    taken_away = places - np.clip(places, -TOLERANCE, TOLERANCE)
-    returned = cv2.resize(tone + taken_away, (scale * width, scale * height), interpolation=cv2.INTER_LINEAR)
+    owed = _beyond(tone, TONE_TOLERANCE) + _beyond(places, TOLERANCE)
+    returned = cv2.resize(owed, (scale * width, scale * height), interpolation=cv2.INTER_LINEAR)
     return np.clip(np.rint(patch + returned), 0, 255).astype(np.uint8)
+
+
+def _beyond(difference: NDArray[np.float32], tolerance: float) -> NDArray[np.float32]:
+    """What of a difference a tolerance does not cover."""
+    return difference - np.clip(difference, -tolerance, tolerance)
 
 
 def _blurred(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
