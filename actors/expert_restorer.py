@@ -211,7 +211,6 @@ def _judged(gate: IdentityGate | None, witness: Witness, made: _Restored) -> Ver
         witness.width,
         witness.sharpness,
         np.array(witness.reference, np.float32),
-        witness.source_identity,
     )
 
 

@@ -1,10 +1,11 @@
 """The identity gate: a restored face that moves away from its person, or is full of a pattern, shows less, or not.
 
 It is judged at a track's grid points, by witnesses: the face there before and after its restoration. Both are compared
-with the track's own identity, the mean embedding of its sharpest faces near by. Restoring costs a face some likeness to
-its blurred self, so it may be farther off than its source by :func:`allowed_drop`. And what a restored face has in its
-finest octave is compared with the next one: no face has more in there, but the patterns of a broken network have.
-docs/evaluation.md has how the bounds were found, and what they catch.
+with the track's own identity, the mean embedding of its sharpest faces near by, of each without its noise. Restoring
+costs a face some likeness to its blurred self, so it may be farther off than its source by :func:`allowed_drop`; and a
+face of which a share shows, by that share of it. What a restored face has in its finest octave is compared with the
+next one: no face has more in there, but the patterns of a broken network have. docs/evaluation.md has how the bounds
+were found, and what they catch.
 
 What a frame gets follows from the witnesses about it alone, so that it is the same in whichever shard the frame lies.
 """
@@ -23,10 +24,10 @@ from actors.identity import Embedding, IdentityMeter, cosine
 STEPS = (1.0, 0.75, 0.5, 0.25)
 """Strengths that are tried in turn; a face that passes at none is left as it was."""
 
-ALLOWED_DROPS = ((50.0, 0.17), (64.0, 0.14), (80.0, 0.12), (100.0, 0.12), (125.0, 0.09))
+ALLOWED_DROPS = ((50.0, 0.18), (64.0, 0.15), (80.0, 0.13), (100.0, 0.11), (125.0, 0.09))
 """(width of the face in source px, most that its similarity may drop), linear between, held beyond the ends."""
 
-SHARP_SHARES = ((80.0, 1.0), (320.0, 0.7), (1280.0, 0.3))
+SHARP_SHARES = ((20.0, 1.15), (60.0, 1.0), (320.0, 0.8), (1280.0, 0.3))
 """(sharpness of the face, share of that drop), linear in the logarithm: what is sharp is changed little."""
 
 MOST_FINE_DETAIL = 1.05
@@ -104,7 +105,6 @@ class IdentityGate:
         width: float,
         sharpness: float,
         reference: Embedding,
-        source_similarity: float,
     ) -> Verdict:
         """The greatest of :data:`STEPS` at which a restored face is still its person.
 
@@ -115,18 +115,18 @@ class IdentityGate:
             width: of the face box, pixels of the crop.
             sharpness: of the unrestored face.
             reference: the track's own identity.
-            source_similarity: of the face as it was, to that.
         """
         scale = patch_rgb.shape[1] / crop_rgb.shape[1]
         enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         places = tuple((scale * x, scale * y) for x, y in landmarks)
-        least = source_similarity - allowed_drop(width, sharpness)
+        source_similarity = cosine(self._meter.embed_face(crop_rgb, landmarks, width), reference)
+        allowed = allowed_drop(width, sharpness)
         similarities: list[float] = []
         faults: list[str] = []
         for strength in STEPS:
             shown = np.asarray(cv2.addWeighted(patch_rgb, strength, enlarged, 1 - strength, 0), np.uint8)
             similarities.append(cosine(self._meter.embed_face(shown, places, scale * width), reference))
-            fault = _fault(similarities[-1], least, fine_detail(shown))
+            fault = _fault(similarities[-1], source_similarity - strength * allowed, fine_detail(shown))
             if not fault:
                 break
             faults.append(f"{fault} at strength {strength:g}")

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from actors.crops import STILL_STEP
 from actors.geometry import Placement, Rect, landmarks_in_crop
-from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
+from actors.identity import Embedding, IdentityMeter, mean_embedding, without_noise
 from actors.tracking import Detection, TrackTimeline
 
 _REFERENCE_REACH = 4
@@ -47,7 +47,7 @@ class SearchedFaces:
         return kept_rgb[crop.slices_in(rect)].copy() if rect.contains(crop) else None
 
     def embedding(self, found: Detection) -> Embedding | None:
-        """Of a face as it was found; None where it is not kept."""
+        """Of a face as it was found, without noise; None where it is not kept."""
         if found.identifier not in self._embeddings:
             crop = self._placement.crop_rect(found.box)
             pixels_rgb = self.cut(found, crop)
@@ -56,11 +56,11 @@ class SearchedFaces:
             upright = np.ascontiguousarray(np.rot90(pixels_rgb, self._turns))
             places = landmarks_in_crop(found.landmarks, crop, self._turns)
             assert self._meter is not None
-            self._embeddings[found.identifier] = self._meter.embed_face(upright, places, found.box.width)
+            self._embeddings[found.identifier] = self._meter.embed_face(without_noise(upright), places, found.box.width)
         return self._embeddings[found.identifier]
 
-    def identity_near(self, timeline: TrackTimeline, at: int) -> tuple[Embedding, float] | None:
-        """A track's own identity about a grid point, and the similarity of the face there to it."""
+    def identity_near(self, timeline: TrackTimeline, at: int) -> Embedding | None:
+        """A track's own identity about a grid point; None where its face there is not kept."""
         detections = timeline.track.detections
         own = self.embedding(detections[at])
         if own is None:
@@ -68,5 +68,4 @@ class SearchedFaces:
         near = [k for k in range(at - _REFERENCE_REACH, at + _REFERENCE_REACH + 1) if 0 <= k < len(detections)]
         best = sorted(near, key=lambda k: (-detections[k].sharpness, k))[:_BEST_FACES]
         faces = [face for k in sorted(best) if (face := self.embedding(detections[k])) is not None]
-        reference = mean_embedding(faces or [own])
-        return reference, cosine(own, reference)
+        return mean_embedding(faces or [own])

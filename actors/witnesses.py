@@ -88,10 +88,9 @@ class Witnesses:
         found, box, pts = timeline.track.detections[at], timeline.boxes[at], timeline.grid_pts[at]
         crop = crop_of(timeline, pts, self._placement)
         pixels_rgb = self._searched.cut(found, crop)
-        identity = None if pixels_rgb is None else self._searched.identity_near(timeline, at)
-        if pixels_rgb is None or identity is None:
+        reference = None if pixels_rgb is None else self._searched.identity_near(timeline, at)
+        if pixels_rgb is None or reference is None:
             return -1
-        reference, similarity = identity
         index = crop_indices.get((face.track, pts), -1)
         if index < 0:
             index = len(self._crops)
@@ -105,7 +104,6 @@ class Witnesses:
                 crop=crop,
                 landmarks=timeline.landmarks[at],
                 reference=tuple(map(float, reference)),
-                source_identity=similarity,
                 crop_index=index,
             )
         )

@@ -144,8 +144,6 @@ class Witness:
     """In source pixels."""
     reference: tuple[float, ...]
     """The track's own identity there: an embedding."""
-    source_identity: float
-    """Cosine of the unrestored face to it."""
     crop_index: int
     """Of its pixels among the row's crops; a face of the row's range may have the same."""
 
@@ -159,7 +157,6 @@ _WITNESS_SCHEMA = pa.schema(
         ("crop", pa.list_(pa.int32(), 4)),
         ("landmarks", pa.list_(pa.list_(pa.float64(), 2), 5)),
         ("reference", pa.list_(pa.float64())),
-        ("source_identity", pa.float64()),
         ("crop_index", pa.int32()),
     ]
 )

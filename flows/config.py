@@ -25,7 +25,7 @@ from weights import DEFAULT_FIDELITY
 
 Part = TypeVar("Part", bound=BaseModel)
 
-_PIXELS_VERSION = 10
+_PIXELS_VERSION = 11
 """Raised when facemill itself changes what it makes of the same source, settings and weights."""
 
 _SIZE_ALLOWED = f"write WxH in pixels, {MIN_FRAME_SIDE} to {MAX_FRAME_SIDE} a side, such as 1920x1080"

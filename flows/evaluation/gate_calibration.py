@@ -1,14 +1,15 @@
 """How far the similarity of good restorations drops, and what the identity gate catches of wrong ones.
 
-Good are the experts' own results on people held out from training, in moving clips of every width and strength. Wrong
-are planted: another person's face pasted over the restored one, the expert with its weights shuffled, and, if asked
-for, other projects' restorers, as far as they make a face less like its original than it was.
+Good are the experts' own results on people held out from training, in moving clips of every width and strength, as far
+as they are about as like their originals as the degraded faces are, or more. Wrong are planted: another person's face
+pasted over the restored one, the expert with its weights shuffled, and, if asked for, other projects' restorers, as far
+as they make a face less like its original than it was. All are judged as in a job: by several witnesses of one clip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,22 +18,26 @@ from rich.table import Table
 
 from actors.consistency import agreeing_patch
 from actors.geometry import similarity_transform
-from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding
-from actors.identity_gate import IdentityGate
+from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding, without_noise
+from actors.identity_gate import IdentityGate, gated_strength
 from actors.routing import RoutingBounds
 from flows.evaluation.flicker import make_clip
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.restorers import BICUBIC, Restorer, route
 from flows.evaluation.samples import SCALE, STRENGTHS, Image, Sample
 from flows.evaluation.subjects import Subject
+from flows.evaluation.video.trial import WORSE_BY
 from storage.errors import UsageError
 
 WIDTHS = (50, 64, 80, 100, 125)
 FACES = 12
-FRAMES = (0, 2, 4, 6)
+FRAMES = (0, 3, 6)
 """Of a clip: what stands for a track's grid points."""
 
-GOOD, OTHER_PERSON, SHUFFLED = "expert", "another person", "shuffled weights"
+GOOD, FARTHER_OFF = "expert", "expert, farther off"
+"""What the experts made; farther off is what is less like its original than the degraded face is by WORSE_BY."""
+
+OTHER_PERSON, SHUFFLED = "another person", "shuffled weights"
 SHUFFLED_EXPERT = "shuffled "
 """Before an expert's name: the same with its weights shuffled."""
 
@@ -48,11 +53,13 @@ class Judged:
     """One restored face.
 
     Attributes:
-        kind: :data:`GOOD`, what was planted, or the peer's name.
+        kind: :data:`GOOD`, :data:`FARTHER_OFF`, what was planted, or the peer's name.
         width: of the degraded face, px.
         strength: of the degradation.
         drop: of its similarity to the track's own identity, from the degraded face's.
-        shown: strength that the gate leaves it.
+        shown: strength that the gate leaves it in the frame, by its own witness and the one before.
+        gain: of its cosine to the original, from the degraded face's.
+        gain_shown: likewise of what is shown of it.
     """
 
     kind: str
@@ -60,6 +67,8 @@ class Judged:
     strength: str
     drop: float
     shown: float
+    gain: float
+    gain_shown: float
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Row:
         n: how many.
         drop_median, drop_99, drop_most: of their similarity; 99: of one in a hundred it drops more.
         weakened: share of them, 0 to 1.
+        worse: share that is less like its original than the degraded face by WORSE_BY as it is shown, 0 to 1.
     """
 
     kind: str
@@ -80,6 +90,7 @@ class Row:
     drop_99: float
     drop_most: float
     weakened: float
+    worse: float
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -98,7 +109,7 @@ def judged_faces(
     *,
     seed: int,
 ) -> Iterator[Judged]:
-    """The gate's verdicts on one subject's clip: good ones of every frame, one of everything planted.
+    """The gate's verdicts on one subject's clip, as its expert restores it and with everything that is planted.
 
     Args:
         other: whose face is pasted.
@@ -111,40 +122,57 @@ def judged_faces(
     expert = route(frames[0], bounds)
     if expert == BICUBIC:
         return
-    before = [_embedding(meter, frame, frame.crop_rgb) for frame in frames]
-    judge = _Judge(IdentityGate(meter), mean_embedding(before), width, strength)
-    restored = [
-        answer.image
-        for answer in load(expert).restore(
-            [frame.crop_rgb for frame in frames], [frame.crop_landmarks for frame in frames]
-        )
-    ]
-    for frame, patch, own in zip(frames, restored, before, strict=True):
-        yield judge.of(GOOD, frame, patch, own)
-    frame, own = frames[0], before[0]
-    pasted = agreeing_patch(with_face_of(other, restored[0], frame), frame.crop_rgb)
-    yield judge.of(OTHER_PERSON, frame, pasted, own)
-    yield judge.of(SHUFFLED, frame, _restored(load(SHUFFLED_EXPERT + expert), frame), own)
-    original = _embedding_of_truth(meter, frame)
+    reference = mean_embedding([_embedding(meter, frame, without_noise(frame.crop_rgb)) for frame in clip.frames])
+    judge = _Judge(meter, IdentityGate(meter), reference, frames)
+    restored = _restored(load(expert), frames)
+    for face in judge.of(GOOD, restored):
+        yield face if face.gain > -WORSE_BY else replace(face, kind=FARTHER_OFF)
+    pasted = [with_face_of(other, patch, frame) for patch, frame in zip(restored, frames, strict=True)]
+    yield from judge.of(OTHER_PERSON, _agreeing(pasted, frames))
+    yield from judge.of(SHUFFLED, _restored(load(SHUFFLED_EXPERT + expert), frames))
     for peer in peers:
-        patch = agreeing_patch(_restored(load(peer), frame), frame.crop_rgb)
-        if cosine(own, original) - cosine(_embedding(meter, frame, patch), original) >= WRONG_BY:
-            yield judge.of(peer, frame, patch, own)
+        made = judge.of(peer, _agreeing(_restored(load(peer), frames), frames))
+        yield from (face for face in made if face.gain <= -WRONG_BY)
 
 
 @dataclass(frozen=True)
 class _Judge:
+    """The gate, and the frames of one clip by which it judges."""
+
+    meter: IdentityMeter
     gate: IdentityGate
     reference: Embedding
-    width: int
-    strength: str
+    frames: Sequence[Sample]
 
-    def of(self, kind: str, frame: Sample, patch_rgb: Image, own: Embedding) -> Judged:
-        before = cosine(own, self.reference)
-        verdict = self.gate.judge(
-            frame.crop_rgb, patch_rgb, frame.crop_landmarks, self.width, frame.sharpness, self.reference, before
-        )
-        return Judged(kind, self.width, self.strength, before - verdict.similarity, verdict.strength)
+    def of(self, kind: str, patches_rgb: Sequence[Image]) -> Iterator[Judged]:
+        """Verdicts on what was made of every frame."""
+        verdicts = [
+            self.gate.judge(
+                frame.crop_rgb, patch_rgb, frame.crop_landmarks, frame.width, frame.sharpness, self.reference
+            )
+            for frame, patch_rgb in zip(self.frames, patches_rgb, strict=True)
+        ]
+        witnesses = list(enumerate(verdicts))
+        for number, (frame, patch_rgb) in enumerate(zip(self.frames, patches_rgb, strict=True)):
+            verdict = verdicts[number]
+            earlier = witnesses[number - 1] if number else None
+            shown = gated_strength(number, earlier, witnesses[number], None)
+            before, *after = self._likeness(frame, patch_rgb, (0.0, 1.0, shown))
+            yield Judged(
+                kind,
+                frame.width,
+                frame.strength,
+                verdict.source_similarity - verdict.similarity,
+                shown,
+                *(likeness - before for likeness in after),
+            )
+
+    def _likeness(self, frame: Sample, patch_rgb: Image, strengths: Sequence[float]) -> list[float]:
+        """Cosines to the original where so much of a restored face shows."""
+        original = _embedding_of_truth(self.meter, frame)
+        enlarged = cv2.resize(frame.crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+        shown = (cv2.addWeighted(patch_rgb, share, enlarged, 1 - share, 0) for share in strengths)
+        return [cosine(_embedding(self.meter, frame, np.asarray(each, np.uint8)), original) for each in shown]
 
 
 @dataclass(frozen=True)
@@ -199,8 +227,14 @@ class Trial:
         return len(self.strengths) * len(subjects) * sum(width**2 for width in self.widths)
 
 
-def _restored(restorer: Restorer, frame: Sample) -> Image:
-    return restorer.restore([frame.crop_rgb], [frame.crop_landmarks])[0].image
+def _restored(restorer: Restorer, frames: Sequence[Sample]) -> list[Image]:
+    crops_rgb, landmarks = [frame.crop_rgb for frame in frames], [frame.crop_landmarks for frame in frames]
+    return [answer.image for answer in restorer.restore(crops_rgb, landmarks)]
+
+
+def _agreeing(patches_rgb: Sequence[Image], frames: Sequence[Sample]) -> list[Image]:
+    """Held to their sources, as every restored face is."""
+    return [agreeing_patch(patch, frame.crop_rgb) for patch, frame in zip(patches_rgb, frames, strict=True)]
 
 
 def _embedding(meter: IdentityMeter, frame: Sample, picture_rgb: Image) -> Embedding:
@@ -253,15 +287,17 @@ def _row(kind: str, width: int, faces: Sequence[Judged]) -> Row:
         round(float(np.quantile(drops, 0.99)), 3),
         round(float(drops.max()), 3),
         round(float(np.mean([face.shown < 1 for face in faces])), 4),
+        round(float(np.mean([face.gain_shown <= -WORSE_BY for face in faces])), 4),
     )
 
 
 def gate_table(rows: Sequence[Row]) -> Table:
     """The rows as a table."""
     table = Table(title="Similarity to the track's own identity: how far it drops", title_justify="left")
-    for header in ("result", "w", "n", "median", "1 in 100", "most", "weakened"):
+    for header in ("result", "w", "n", "median", "1 in 100", "most", "weakened", "worse"):
         table.add_column(header, justify="left" if header == "result" else "right", no_wrap=True)
     for row in rows:
         drops = (f"{drop:.3f}" for drop in (row.drop_median, row.drop_99, row.drop_most))
-        table.add_row(row.kind, str(row.width), str(row.n), *drops, f"{100 * row.weakened:.1f}%")
+        shares = (f"{100 * share:.1f}%" for share in (row.weakened, row.worse))
+        table.add_row(row.kind, str(row.width), str(row.n), *drops, *shares)
     return table

@@ -29,8 +29,8 @@ class Searched:
     def cut(self, found: Detection, crop: Rect) -> NDArray[np.uint8] | None:
         return np.zeros((crop.height, crop.width, 3), np.uint8) if found.identifier else None
 
-    def identity_near(self, timeline: TrackTimeline, at: int) -> tuple[Embedding, float] | None:
-        return np.array([1, 0], np.float32), 0.9
+    def identity_near(self, timeline: TrackTimeline, at: int) -> Embedding | None:
+        return np.array([1, 0], np.float32)
 
 
 def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0, 0, 0, 0)) -> list[int | None]:

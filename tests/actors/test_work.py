@@ -47,7 +47,6 @@ WITNESS = Witness(
     crop=Rect(0, 0, 84, 110),
     landmarks=((20.1, 1 / 7), (50, 31), (35, 50), (22, 70), (48, 71.5)),
     reference=(0.6, -0.8),
-    source_identity=0.97,
     crop_index=1,
 )
 

@@ -10,7 +10,16 @@ from rich.console import Console
 from actors.geometry import Landmarks
 from actors.identity import IdentityMeter
 from actors.routing import RoutingBounds
-from flows.evaluation.gate_calibration import GOOD, OTHER_PERSON, SHUFFLED, Judged, Trial, gate_rows, with_face_of
+from flows.evaluation.gate_calibration import (
+    FARTHER_OFF,
+    GOOD,
+    OTHER_PERSON,
+    SHUFFLED,
+    Judged,
+    Trial,
+    gate_rows,
+    with_face_of,
+)
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.restorers import EXPERT_T, ExpertChoice, Restored, Restorer
 from flows.evaluation.samples import Image, make_sample
@@ -44,8 +53,33 @@ def test_good_faces_pass_and_a_pattern_does_not(subjects: list[Subject], identit
     progress = EvaluationProgress(Console(file=StringIO()), total=trial.work(subjects))
     judged = trial.run(subjects[:2], load, identity, RoutingBounds.model_validate({}), progress)
     rows = {row.kind: row for row in gate_rows(judged)}
-    assert (rows[GOOD].n, rows[OTHER_PERSON].n, rows[SHUFFLED].n) == (8, 2, 2)
+    assert (rows[GOOD].n, rows[OTHER_PERSON].n, rows[SHUFFLED].n) == (6, 6, 6)
     assert (rows[GOOD].weakened, rows[SHUFFLED].weakened) == (0, 1)
+    assert rows[GOOD].worse == 0
+
+
+class Repainted:
+    """An expert that inverts a face, and with it all that it shows of the person."""
+
+    identity, uses_landmarks = "repainted", False
+
+    def restore(self, crops_rgb: Sequence[Image], landmarks: Sequence[Landmarks]) -> list[Restored]:
+        large = (np.repeat(np.repeat(crop_rgb, 4, axis=0), 4, axis=1) for crop_rgb in crops_rgb)
+        return [Restored(255 - image, None) for image in large]
+
+
+def test_what_is_farther_from_its_original_than_the_source_does_not_count_as_good(
+    subjects: list[Subject], identity: IdentityMeter
+) -> None:
+    trial = Trial(widths=(50,), strengths=("clean",), peers=("a peer",), seed=0)
+    progress = EvaluationProgress(Console(file=StringIO()), total=trial.work(subjects))
+    judged = trial.run(subjects[:2], lambda name: Repainted(), identity, RoutingBounds.model_validate({}), progress)
+    kinds = [face.kind for face in judged]
+    assert GOOD not in kinds
+    assert kinds.count(FARTHER_OFF) == 6
+    assert "a peer" not in kinds, "held to its source, it is as like its original as that"
+    assert all(face.gain_shown == pytest.approx(face.gain) for face in judged if face.shown == 1)
+    assert all(face.gain_shown == pytest.approx(0, abs=1e-6) for face in judged if face.shown == 0)
 
 
 def test_one_face_alone_is_refused(subjects: list[Subject], identity: IdentityMeter) -> None:
@@ -70,11 +104,16 @@ def test_the_pasted_face_is_where_the_restored_one_was(subjects: list[Subject]) 
 
 def test_rows_are_of_each_kind_and_width() -> None:
     drops = (0.1, 0.2, 0.3)
-    judged = [Judged(GOOD, width, "hard", drop, 1.0 if drop < 0.25 else 0.5) for width in (50, 64) for drop in drops]
+    judged = [
+        Judged(GOOD, width, "hard", drop, 1.0 if drop < 0.25 else 0.5, -drop, -drop / 2)
+        for width in (50, 64)
+        for drop in drops
+    ]
     first, second = gate_rows(judged)
     assert (first.kind, first.width, first.n, first.drop_median, first.drop_most) == (GOOD, 50, 3, 0.2, 0.3)
     assert second.width == 64
     assert first.weakened == pytest.approx(1 / 3, abs=1e-4)
+    assert first.worse == 1
 
 
 def test_shuffled_weights_are_the_same_each_time_and_not_the_experts() -> None:
