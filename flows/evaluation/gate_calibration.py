@@ -123,7 +123,7 @@ def judged_faces(
     if expert == BICUBIC:
         return
     reference = mean_embedding([_embedding(meter, frame, without_noise(frame.crop_rgb)) for frame in clip.frames])
-    judge = _Judge(meter, IdentityGate(meter), reference, frames)
+    judge = _Judge(meter, IdentityGate(meter), reference, frames, [_embedding_of_truth(meter, each) for each in frames])
     restored = _restored(load(expert), frames)
     for face in judge.of(GOOD, restored):
         yield face if face.gain > -WORSE_BY else replace(face, kind=FARTHER_OFF)
@@ -137,12 +137,13 @@ def judged_faces(
 
 @dataclass(frozen=True)
 class _Judge:
-    """The gate, and the frames of one clip by which it judges."""
+    """The gate, and the frames of one clip by which it judges, with the embeddings of their originals."""
 
     meter: IdentityMeter
     gate: IdentityGate
     reference: Embedding
     frames: Sequence[Sample]
+    originals: Sequence[Embedding]
 
     def of(self, kind: str, patches_rgb: Sequence[Image]) -> Iterator[Judged]:
         """Verdicts on what was made of every frame."""
@@ -157,22 +158,23 @@ class _Judge:
             verdict = verdicts[number]
             earlier = witnesses[number - 1] if number else None
             shown = gated_strength(number, earlier, witnesses[number], None)
-            before, *after = self._likeness(frame, patch_rgb, (0.0, 1.0, shown))
+            likeness = {share: self._likeness(number, patch_rgb, share) for share in {0.0, shown, 1.0}}
             yield Judged(
-                kind,
-                frame.width,
-                frame.strength,
-                verdict.source_similarity - verdict.similarity,
-                shown,
-                *(likeness - before for likeness in after),
+                kind=kind,
+                width=frame.width,
+                strength=frame.strength,
+                drop=verdict.source_similarity - verdict.similarity,
+                shown=shown,
+                gain=likeness[1.0] - likeness[0.0],
+                gain_shown=likeness[shown] - likeness[0.0],
             )
 
-    def _likeness(self, frame: Sample, patch_rgb: Image, strengths: Sequence[float]) -> list[float]:
-        """Cosines to the original where so much of a restored face shows."""
-        original = _embedding_of_truth(self.meter, frame)
+    def _likeness(self, number: int, patch_rgb: Image, share: float) -> float:
+        """Cosine to a frame's original where so much of a restored face shows."""
+        frame = self.frames[number]
         enlarged = cv2.resize(frame.crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        shown = (cv2.addWeighted(patch_rgb, share, enlarged, 1 - share, 0) for share in strengths)
-        return [cosine(_embedding(self.meter, frame, np.asarray(each, np.uint8)), original) for each in shown]
+        shown = np.asarray(cv2.addWeighted(patch_rgb, share, enlarged, 1 - share, 0), np.uint8)
+        return cosine(_embedding(self.meter, frame, shown), self.originals[number])
 
 
 @dataclass(frozen=True)
