@@ -24,7 +24,7 @@ from actors.identity import Embedding, IdentityMeter, cosine
 STEPS = (1.0, 0.75, 0.5, 0.25)
 """Strengths that are tried in turn; a face that passes at none is left as it was."""
 
-ALLOWED_DROPS = ((50.0, 0.19), (64.0, 0.16), (80.0, 0.14), (100.0, 0.10), (125.0, 0.08))
+ALLOWED_DROPS = ((50.0, 0.19), (64.0, 0.12), (80.0, 0.12), (100.0, 0.10), (125.0, 0.08))
 """(width of the face in source px, most that its similarity may drop), linear between, held beyond the ends."""
 
 SHARP_SHARES = ((20.0, 1.15), (60.0, 1.0), (320.0, 0.85), (1280.0, 0.3))
