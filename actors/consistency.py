@@ -22,8 +22,8 @@ TOLERANCE = 16.0
 experts change on faces under heavy noise and compression is less."""
 
 TONE_TOLERANCE = 0.5
-"""Grey levels by which its colour and light may differ. A codec leaves those off by as much, and the experts know better:
-held to the source's own, they are 0.03 dB farther from the truth on medium faces of 100 and 125 px."""
+"""Grey levels by which its colour and light may differ. A codec leaves those off by as much, and the experts know
+better: held to the source's own, they are 0.03 dB farther from the truth on medium faces of 100 and 125 px."""
 
 _PLACE_SIGMA = 1.0
 """Source px: averages noise away, keeps what is as wide as a spectacle frame."""
