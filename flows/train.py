@@ -37,6 +37,9 @@ from flows.training.validation import Score, validation_samples
 from storage.errors import FacemillError, UsageError
 from weights import WeightsError, find_weights, verify_weights
 
+INTERRUPTED = 130
+"""Exit code of a training that was stopped."""
+
 PATCH_MULTIPLE = 8
 """Sides of a patch are multiples of this many px: Expert-T's windows."""
 
@@ -60,7 +63,9 @@ def train(
     steps: Annotated[
         int | None, typer.Option(help="Optimizer steps in all, earlier runs included. Default 20000, 4000, 8000.")
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="End this run, and the schedule, after so many.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="End this run's steps, and the schedule, after so many; a validation follows.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step. Default 8, tuning 2.")] = None,
     patch: Annotated[
         int | None, typer.Option(help="Side of a low-resolution patch in px, a multiple of 8. Default 32, tuning 80.")
@@ -101,7 +106,12 @@ def train(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads for the network.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes that make pairs; 0 makes them between steps.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder for decoded faces; default: a temporary folder.")] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for decoded faces, some 1 MB each; default: facemill-faces in the temporary folder, kept."
+        ),
+    ] = None,
     validate_every: Annotated[float, typer.Option(help="Minutes between validations.")] = 12.0,
     validation_faces: Annotated[int, typer.Option(help="Most faces to validate on.")] = 12,
 ) -> list[Score]:
@@ -109,7 +119,7 @@ def train(
 
     Writes ``out`` (averaged weights) and, into ``training/`` beside it, the state to continue from, the curve of
     figures and, when it is through, a model card. Progress goes to standard output. Stopping the process (Ctrl-C) saves
-    first.
+    first; the exit code is then 130.
 
     Raises:
         storage.errors.UsageError: an option has a value that cannot be trained with.
@@ -171,6 +181,8 @@ def train(
     recipe = replace(setup.recipe, patch=patch, tile=max(setup.recipe.tile, patch + patch // 4))
     with _stopped_by_signals(training):
         scores = training.run(faces, draw_weights(faces.portraits), recipe, samples)
+    if training.stopping:
+        raise typer.Exit(INTERRUPTED)
     if scores:
         told: dict[str, object] = {
             "seed": seed,

@@ -53,7 +53,10 @@ def load_sface(path: Path) -> SFace:
     try:
         import onnx  # needed to train only
     except ImportError as error:
-        raise UsageError("training with an identity loss reads ONNX: install facemill[train]") from error
+        raise UsageError(
+            "training with an identity loss reads ONNX, and the package onnx is not installed: "
+            "pip install 'facemill[train]'"
+        ) from error
     try:
         graph = onnx.load(str(path)).graph
         tensors = {

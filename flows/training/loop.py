@@ -28,6 +28,9 @@ from storage.errors import FacemillError
 
 Report = Callable[[str], None]
 
+MOST_SILENT_SECONDS = 15.0
+"""After so long without a line, a step is told."""
+
 MOST_UNUSABLE = 10
 """So many steps in a row without a finite loss and gradient end a training."""
 
@@ -167,7 +170,7 @@ class Training:
         )
         stream = iter(loader)
         self.network.train()
-        validated = saved = time.monotonic()
+        validated = saved = told = time.monotonic()
         losses: list[float] = []
         self._clock = Clock(first, self.settings, time.monotonic())
         while self._clock.done(self.progress.step) < 1 and not self.stopping:
@@ -182,8 +185,9 @@ class Training:
             if now - validated > 60 * self.settings.validate_every:
                 self.validate(samples, float(np.mean(losses)))
                 losses, validated = [], time.monotonic()
-            if self.progress.step % 100 == 0:
+            if self.progress.step % 100 == 0 or now - told > MOST_SILENT_SECONDS:
                 self.report(self._line(losses))
+                told = now
         made = self.progress.step - first
         if made or not self.files.weights.is_file():
             self.save()

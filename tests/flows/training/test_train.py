@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import copy
 import csv
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,8 @@ from flows.perception.lpips import ALEXNET, Lpips
 from flows.perception.sface import SFace
 from flows.train import Stage, train
 from flows.training.checkpoint import Progress, save_state
-from flows.training.loop import TrainingFiles
-from flows.training.losses import Perception
+from flows.training.loop import Training, TrainingFiles
+from flows.training.losses import Batch, Perception
 from flows.training.portraits import DataError
 from flows.training.stages import CURRICULA
 from storage.errors import UsageError
@@ -45,6 +47,27 @@ def test_the_command_trains_from_a_folder_of_portraits(portraits_folder: Path, t
     assert f"TransformerExpert, {EXPERT_T_PARAMETERS:,} parameters, x4, pixels stage. 1 optimizer steps" in card
     assert "| clean |" in card
     assert "| steps | 1 |" in card
+
+
+def test_an_interrupted_training_is_saved_and_says_so(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepped = Training.step
+
+    def interrupted(training: Training, batch: Batch) -> float:
+        os.kill(os.getpid(), signal.SIGINT)
+        return stepped(training, batch)
+
+    app = typer.Typer()
+    app.command()(train)
+    command = f"--expert f --data {portraits_folder} --out {tmp_path / 'f.safetensors'} --cache {tmp_path / 'cache'}"
+    options = [*command.split(), *"--batch 1 --patch 16 --validation-faces 1".split()]
+    monkeypatch.setattr(Training, "step", interrupted)
+    stopped = CliRunner().invoke(app, [*options, "--steps", "3"])
+    assert stopped.exit_code == 130, stopped.output
+    assert "stopped at step 1; the same command again continues" in stopped.output
+    monkeypatch.setattr(Training, "step", stepped)
+    assert "continuing at step 1 of 2" in CliRunner().invoke(app, [*options, "--steps", "2"]).output
 
 
 def test_faces_too_narrow_for_an_expert_are_said_to_be(
