@@ -45,7 +45,12 @@ def test_a_face_that_is_still_its_person_shows_in_full(meter: IdentityMeter) -> 
 
 
 def test_wide_and_sharp_faces_may_change_least() -> None:
-    assert allowed_drop(50, 10) == allowed_drop(20, 20) > allowed_drop(50, 60) > allowed_drop(50, 2000) > 0
+    assert allowed_drop(50, 10) == allowed_drop(20, 20) == pytest.approx(1.15 * 0.19)
+    assert allowed_drop(50, 60) == pytest.approx(0.19)
+    assert allowed_drop(90, 60) == pytest.approx(0.11)
+    assert allowed_drop(50, 320) == pytest.approx(0.85 * 0.19)
+    assert allowed_drop(200, 5000) == pytest.approx(0.3 * 0.08)
+    assert allowed_drop(50, 10) > allowed_drop(50, 60) > allowed_drop(50, 2000) > 0
     assert allowed_drop(50, 60) > allowed_drop(90, 60) > allowed_drop(125, 60) == allowed_drop(200, 60)
     middle = (allowed_drop(80, 60) + allowed_drop(100, 60)) / 2
     assert allowed_drop(90, 60) == pytest.approx(middle)
