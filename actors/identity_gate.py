@@ -91,6 +91,12 @@ def _without_finest(grey: NDArray[np.float32], factor: int) -> NDArray[np.float3
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
+def weakened(patch_rgb: NDArray[np.uint8], crop_rgb: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
+    """A restored face, (k * H, k * W, 3) uint8, of which a share shows over its enlarged source, (H, W, 3)."""
+    enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.addWeighted(patch_rgb, strength, enlarged, 1 - strength, 0), np.uint8)
+
+
 class IdentityGate:
     """Judges restored faces. Not thread-safe: an actor makes its own."""
 
@@ -117,14 +123,13 @@ class IdentityGate:
             reference: the track's own identity.
         """
         scale = patch_rgb.shape[1] / crop_rgb.shape[1]
-        enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
         places = tuple((scale * x, scale * y) for x, y in landmarks)
         source_similarity = cosine(self._meter.embed_face(crop_rgb, landmarks, width), reference)
         allowed = allowed_drop(width, sharpness)
         similarities: list[float] = []
         faults: list[str] = []
         for strength in STEPS:
-            shown = np.asarray(cv2.addWeighted(patch_rgb, strength, enlarged, 1 - strength, 0), np.uint8)
+            shown = weakened(patch_rgb, crop_rgb, strength)
             similarities.append(cosine(self._meter.embed_face(shown, places, scale * width), reference))
             fault = _fault(similarities[-1], source_similarity - strength * allowed, fine_detail(shown))
             if not fault:

@@ -19,7 +19,7 @@ from rich.table import Table
 from actors.consistency import agreeing_patch
 from actors.geometry import similarity_transform
 from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding, without_noise
-from actors.identity_gate import IdentityGate, gated_strength
+from actors.identity_gate import IdentityGate, gated_strength, weakened
 from actors.routing import RoutingBounds
 from flows.evaluation.flicker import make_clip
 from flows.evaluation.progress import EvaluationProgress
@@ -172,8 +172,7 @@ class _Judge:
     def _likeness(self, number: int, patch_rgb: Image, share: float) -> float:
         """Cosine to a frame's original where so much of a restored face shows."""
         frame = self.frames[number]
-        enlarged = cv2.resize(frame.crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-        shown = np.asarray(cv2.addWeighted(patch_rgb, share, enlarged, 1 - share, 0), np.uint8)
+        shown = weakened(patch_rgb, frame.crop_rgb, share)
         return cosine(_embedding(self.meter, frame, shown), self.originals[number])
 
 
