@@ -38,7 +38,7 @@ class JobProgress:
         self._videos_done, self._videos_failed = done_before, failed_before
         self._shards_done = self._frames_done = 0
         self._tiers: Counter[str] = Counter()
-        self._started = time.monotonic()
+        self._started = self._last_receipt = time.monotonic()
         self._receipts = 0
         self._beat = ExitStack()
         self._bar = Progress(BarColumn(bar_width=60), TextColumn("{task.percentage:3.0f}%"))
@@ -66,6 +66,7 @@ class JobProgress:
     def receipt_in(self, receipt: Receipt, shards_done: int) -> None:
         """A receipt came in, of a shard or of a part of one; `shards_done` of this run are complete with it."""
         self._shards_done = shards_done
+        self._last_receipt = time.monotonic()
         self._receipts += 1
         self._frames_done += receipt.frames
         self._tiers.update(receipt.tiers)
@@ -114,9 +115,12 @@ class JobProgress:
         )
 
     def _time_left(self) -> str:
+        """By the pace up to the last receipt: until the next one it runs down, rather than to grow as time passes."""
         if not self._frames_done:
             return "unknown"
-        return clock(max(0, self._frames - self._frames_done) / self.frames_per_second)
+        a_frame = (self._last_receipt - self._started) / self._frames_done
+        left = a_frame * max(0, self._frames - self._frames_done)
+        return clock(max(0.0, left - (time.monotonic() - self._last_receipt)))
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))

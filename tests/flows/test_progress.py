@@ -1,12 +1,13 @@
 """What a person is told while a job runs."""
 
 import io
+import re
 import time
 
 import pytest
 from rich.console import Console
 
-from flows import steps
+from flows import progress, steps
 from flows.progress import JobProgress
 from storage.receipts import Receipt
 from storage.shards import PtsRange
@@ -67,3 +68,16 @@ def test_a_run_without_a_shard_to_do_tells_nothing_of_frames() -> None:
         pass
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue() == "videos 2/3, failed 1\n"
+
+
+def test_the_time_left_runs_down_while_nothing_comes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    running = JobProgress(Console(file=io.StringIO()), videos=1, shards=4, frames=200, done_before=0)
+    now[0] += 10
+    running.receipt_in(Receipt("key", PtsRange(None, None), frames=50), shards_done=1)
+    left = []
+    for later in (0, 15, 45):
+        now[0] = 110.0 + later
+        left.append(re.findall(r"time left (\S+),", running.line()))
+    assert left == [["0:00:30"], ["0:00:15"], ["0:00:00"]]
