@@ -117,7 +117,10 @@ def eligible(faces: Faces, recipe: PairRecipe) -> NDArray[np.intp]:
 
 
 def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
-    """Reduce a face by area to a drawn width and cut a view around a place near its middle."""
+    """Reduce a face by area to a drawn width and cut a view around a place near its middle.
+
+    A view that is smaller than a patch is continued by its mirror image, since a stretched face is a wider one.
+    """
     narrowest, least = recipe.face_width[0], min(recipe.truth_scales)
     widest = max(narrowest, min(recipe.face_width[1], face.width / least))
     degraded_width = float(np.exp(rng.uniform(np.log(narrowest), np.log(widest))))
@@ -130,17 +133,23 @@ def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
     top = int(np.clip(rng.uniform(y0, y1) - view_h / 2, 0, height - view_h))
     left = int(np.clip(rng.uniform(x0, x1) - view_w / 2, 0, width - view_w))
     view = face.pixels_rgb[top : top + view_h, left : left + view_w]
-    size = [max(recipe.patch, min(recipe.tile, int(extent * reduction) // scale)) for extent in (view_w, view_h)]
-    scaled = cv2.resize(view, (scale * size[0], scale * size[1]), interpolation=cv2.INTER_AREA)
+    width_hr, height_hr = (
+        scale * max(1, min(recipe.tile, int(extent * reduction) // scale)) for extent in (view_w, view_h)
+    )
+    scaled = cv2.resize(view, (width_hr, height_hr), interpolation=cv2.INTER_AREA)
     original_hr = relight(np.asarray(scaled, np.uint8), rng)
     points = np.full((5, 2), np.nan)
     if face.landmarks_xy is not None:
-        enlargement = (scale * size[0] / view_w, scale * size[1] / view_h)
+        enlargement = (width_hr / view_w, height_hr / view_h)
         points = (np.array(face.landmarks_xy) + 0.5 - (left, top)) * enlargement - 0.5
     if rng.random() < 0.5:
         original_hr = np.ascontiguousarray(original_hr[:, ::-1])
-        points = points[MIRRORED] * (-1, 1) + (original_hr.shape[1] - 1, 0)
-    reduced_lr = cv2.resize(original_hr, size, interpolation=cv2.INTER_AREA)
+        points = points[MIRRORED] * (-1, 1) + (width_hr - 1, 0)
+    below, beside = (max(0, scale * recipe.patch - extent) for extent in (height_hr, width_hr))
+    padded = cv2.copyMakeBorder(original_hr, 0, below, 0, beside, cv2.BORDER_REFLECT_101)
+    original_hr = np.asarray(padded, np.uint8)
+    size_lr = (original_hr.shape[1] // scale, original_hr.shape[0] // scale)
+    reduced_lr = cv2.resize(original_hr, size_lr, interpolation=cv2.INTER_AREA)
     return Tile(original_hr, np.asarray(reduced_lr, np.uint8), draw_degradation(recipe.ranges, rng), points)
 
 
