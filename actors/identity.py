@@ -29,7 +29,7 @@ Embedding = NDArray[np.float32]
 
 _NOISE_SIGMA = 1.0
 """Source px: noise and what a codec adds are finer, most of a face is not. Of 0.7, 1.25 and 1.5 px none parts good
-restorations from wrong ones better."""
+restorations from wrong ones better (docs/evaluation.md has what 1 px does)."""
 
 
 class IdentityMeter:
@@ -118,6 +118,9 @@ def without_noise(crop_rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Args:
         crop_rgb: (H, W, 3) uint8, at its source's resolution.
+
+    Returns:
+        (H, W, 3) uint8.
     """
     return np.asarray(cv2.GaussianBlur(crop_rgb, (0, 0), _NOISE_SIGMA), np.uint8)
 

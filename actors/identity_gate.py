@@ -25,10 +25,11 @@ STEPS = (1.0, 0.75, 0.5, 0.25)
 """Strengths that are tried in turn; a face that passes at none is left as it was."""
 
 ALLOWED_DROPS = ((50.0, 0.19), (64.0, 0.12), (80.0, 0.12), (100.0, 0.10), (125.0, 0.08))
-"""(width of the face in source px, most that its similarity may drop), linear between, held beyond the ends."""
+"""(width of the face in source px, most that the similarity of one whose sharpness is 60 may drop), linear between,
+held beyond the ends."""
 
-SHARP_SHARES = ((20.0, 1.15), (60.0, 1.0), (320.0, 0.85), (1280.0, 0.3))
-"""(sharpness of the face, share of that drop), linear in the logarithm: what is sharp is changed little."""
+SHARP_FACTORS = ((20.0, 1.15), (60.0, 1.0), (320.0, 0.85), (1280.0, 0.3))
+"""(sharpness of the face, factor of that drop), linear in the logarithm: what is sharp is changed little."""
 
 MOST_FINE_DETAIL = 1.05
 """Of :func:`fine_detail`. Restored faces of people held out from training stay under 0.98, those of shuffled weights
@@ -63,9 +64,9 @@ def allowed_drop(width: float, sharpness: float) -> float:
         width: of the face, source px.
         sharpness: q of the routing table.
     """
-    bounds, shares = np.transpose(SHARP_SHARES)
-    share = np.interp(np.log(max(sharpness, 1e-9)), np.log(bounds), shares)
-    return float(share * np.interp(width, *np.transpose(ALLOWED_DROPS)))
+    bounds, factors = np.transpose(SHARP_FACTORS)
+    factor = np.interp(np.log(max(sharpness, 1e-9)), np.log(bounds), factors)
+    return float(factor * np.interp(width, *np.transpose(ALLOWED_DROPS)))
 
 
 def fine_detail(face_rgb: NDArray[np.uint8]) -> float:
@@ -92,7 +93,16 @@ def _without_finest(grey: NDArray[np.float32], factor: int) -> NDArray[np.float3
 
 
 def weakened(patch_rgb: NDArray[np.uint8], crop_rgb: NDArray[np.uint8], strength: float) -> NDArray[np.uint8]:
-    """A restored face, (k * H, k * W, 3) uint8, of which a share shows over its enlarged source, (H, W, 3)."""
+    """A restored face of which a share shows over its enlarged source.
+
+    Args:
+        patch_rgb: (k * H, k * W, 3) uint8, as restored.
+        crop_rgb: (H, W, 3) uint8, its source.
+        strength: the share, from 0, the enlarged source, to 1, the restored face.
+
+    Returns:
+        (k * H, k * W, 3) uint8.
+    """
     enlarged = cv2.resize(crop_rgb, patch_rgb.shape[1::-1], interpolation=cv2.INTER_CUBIC)
     return np.asarray(cv2.addWeighted(patch_rgb, strength, enlarged, 1 - strength, 0), np.uint8)
 

@@ -173,10 +173,10 @@ class TunedLoss:
         """(N, 3, S * P, S * P) and its batch -> scalar."""
         total = 0 * restored.mean()  # a gradient, whatever is asked for
         if self.weights.pixels > 0:
-            decibels = self.pixels(restored, batch.original).log()
+            logarithms = self.pixels(restored, batch.original).log()
             if self.weights.trust > 0:
-                decibels = decibels * trust(batch, self.pixels) ** self.weights.trust
-            total = total + self.weights.pixels * decibels.mean()
+                logarithms = logarithms * trust(batch, self.pixels) ** self.weights.trust
+            total = total + self.weights.pixels * logarithms.mean()
         if self.weights.squared > 0:
             total = total + self.weights.squared * root_mean_square(restored, batch.original).log().mean()
         with torch.autocast(restored.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -222,13 +222,13 @@ def trust(batch: Batch, pixels: PixelLoss) -> Tensor:
 
 def enlarged_to_originals(batch: Batch) -> Tensor:
     """The degraded patches' bicubic enlargement at the originals' size, in [0, 1]."""
-    return reduced(bicubic_upscale(batch.degraded, SCALE), batch.original.shape[-1]).clamp(0, 1)
+    return reduced(bicubic_upscale(batch.degraded, SCALE).clamp(0, 1), batch.original.shape[-1])
 
 
 def reduced(pictures: Tensor, side: int) -> Tensor:
     """What the product does where it enlarges less than an expert: (N, C, H, H) -> (N, C, side, side), by area.
 
-    The same as ``cv2.INTER_AREA``; the same pictures where they have that side.
+    The same as ``cv2.INTER_AREA``; the same pictures where they have that side. ``side`` is at most H.
     """
     if pictures.shape[-1] == side:
         return pictures
@@ -239,10 +239,11 @@ def reduced(pictures: Tensor, side: int) -> Tensor:
 @functools.cache
 def _area_shares(side: int, reduced_side: int) -> Tensor:
     """How much of each of ``side`` pixels lies in each of ``reduced_side`` larger ones, (reduced_side, side)."""
-    edges = torch.arange(reduced_side + 1, dtype=torch.float64) * side / reduced_side
-    first = torch.arange(side, dtype=torch.float64)
-    overlap = torch.minimum(edges[1:, None], first + 1) - torch.maximum(edges[:-1, None], first)
-    return (overlap.clamp(min=0) * reduced_side / side).float()
+    with torch.inference_mode(False):  # what is kept from inside that mode could not be learned through
+        edges = torch.arange(reduced_side + 1, dtype=torch.float64) * side / reduced_side
+        first = torch.arange(side, dtype=torch.float64)
+        overlap = torch.minimum(edges[1:, None], first + 1) - torch.maximum(edges[:-1, None], first)
+        return (overlap.clamp(min=0) * reduced_side / side).float()
 
 
 def identity_distances(restored: Tensor, batch: Batch, sface: SFace) -> Tensor:

@@ -75,6 +75,15 @@ def test_a_result_shrinks_to_its_original_by_area(side: int) -> None:
     np.testing.assert_allclose(shrunk, cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), atol=1e-5)
 
 
+def test_it_is_learned_through_what_was_first_reduced_in_a_validation() -> None:
+    with torch.inference_mode():
+        reduced(torch.rand(1, 3, 40, 40), 24)
+    picture = torch.rand(1, 3, 40, 40, requires_grad=True)
+    reduced(picture, 24).sum().backward()
+    assert picture.grad is not None
+    torch.testing.assert_close(picture.grad, torch.full_like(picture, 0.36))
+
+
 def test_a_patch_is_trusted_alike_whatever_the_size_of_its_original() -> None:
     """A smooth clean patch is known as clean at three times its size, too."""
     ramp = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
