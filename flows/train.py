@@ -122,6 +122,7 @@ def train(
     first; the exit code is then 130.
 
     Raises:
+        typer.Exit: it was stopped before its last step.
         storage.errors.UsageError: an option has a value that cannot be trained with.
         weights.WeightsError: ``begin``, or a network that a tuned loss asks, cannot be used.
         flows.training.portraits.DataError: the folder holds no usable faces.
@@ -181,7 +182,7 @@ def train(
     recipe = replace(setup.recipe, patch=patch, tile=max(setup.recipe.tile, patch + patch // 4))
     with _stopped_by_signals(training):
         scores = training.run(faces, draw_weights(faces.portraits), recipe, samples)
-    if training.stopping:
+    if training.stopping and not scores:
         raise typer.Exit(INTERRUPTED)
     if scores:
         told: dict[str, object] = {

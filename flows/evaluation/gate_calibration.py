@@ -3,7 +3,8 @@
 Good are the experts' own results on people held out from training, in moving clips of every width and strength, as far
 as they are about as like their originals as the degraded faces are, or more. Wrong are planted: another person's face
 pasted over the restored one, the expert with its weights shuffled, and, if asked for, other projects' restorers, as far
-as they make a face less like its original than it was. All are judged as in a job: by several witnesses of one clip.
+as they make a face less like its original than it was. All are judged by several witnesses of one clip, as in a job,
+where a track's identity comes from its sharpest faces near by: here, from every frame of the clip.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Row:
         kind, width: as in :class:`Judged`.
         n: how many.
         drop_median, drop_99, drop_most: of their similarity; 99: of one in a hundred it drops more.
-        weakened: share of them, 0 to 1.
+        weakened: share of them, 0 to 1, be it by their own witness or by the one before, whatever that one's kind.
         worse: share that is less like its original than the degraded face by WORSE_BY as it is shown, 0 to 1.
     """
 

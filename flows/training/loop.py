@@ -179,15 +179,15 @@ class Training:
                 continue
             losses.append(value)
             now = time.monotonic()
+            if self.progress.step % 100 == 0 or now - told > MOST_SILENT_SECONDS:
+                self.report(self._line(losses))
+                told = now
             if now - saved > 60 * self.settings.save_every:
                 self.save()
                 saved = now
             if now - validated > 60 * self.settings.validate_every:
                 self.validate(samples, float(np.mean(losses)))
                 losses, validated = [], time.monotonic()
-            if self.progress.step % 100 == 0 or now - told > MOST_SILENT_SECONDS:
-                self.report(self._line(losses))
-                told = now
         made = self.progress.step - first
         if made or not self.files.weights.is_file():
             self.save()

@@ -28,6 +28,9 @@ SUBJECTS = 6
 REAL_FRAMES = 75
 """Of each real clip: three seconds at 25 a second."""
 
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+"""Of a scheduler, and of a terminal that is closed."""
+
 
 def evaluate_videos(
     subjects: Sequence[Subject],
@@ -67,7 +70,7 @@ def evaluate_videos(
     identity = verify_weights(find_weights("sface")).read_bytes()
     stages = Stages(identity, fidelity=fidelity, models=models, threads=threads)
     work = len(settings) * (sum(scene.frames * len(scene.actors) for scene in made) + len(clips) * REAL_FRAMES)
-    with EvaluationProgress(console, total=work) as progress, _terminated_like_ctrl_c():
+    with EvaluationProgress(console, total=work) as progress, _ended_like_ctrl_c():
         known = known_reports(made, stages, IdentityMeter(identity), progress, settings)
         found = real_reports(clips, stages, progress, settings, frames=REAL_FRAMES)
     parts = {
@@ -87,10 +90,14 @@ def evaluate_videos(
 
 
 @contextmanager
-def _terminated_like_ctrl_c() -> Iterator[None]:
-    """A scheduler's SIGTERM is an interrupt here: clips in temporary folders are taken away before the end."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """What ends it is an interrupt here: clips in temporary folders are taken away before the end."""
+    before = {ending: signal.getsignal(ending) for ending in _ENDING}
+    heeded = {ending: handler or signal.SIG_DFL for ending, handler in before.items() if handler != signal.SIG_IGN}
     try:
+        for ending in heeded:
+            signal.signal(ending, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for ending, handler in heeded.items():
+            signal.signal(ending, handler)

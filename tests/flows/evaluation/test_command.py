@@ -166,18 +166,27 @@ def test_clips_are_restored_by_the_models_given(monkeypatch, capsys, portraits_f
 
 
 @pytest.mark.usefixtures("recogniser")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_trial_leaves_no_clip_behind(  # type: ignore[no-untyped-def]
-    monkeypatch, portraits_folder: Path, tmp_path: Path
+    monkeypatch, portraits_folder: Path, tmp_path: Path, ending: signal.Signals
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     left = []
 
-    def terminated(*_: object, **__: object) -> None:
+    def ended(*_: object, **__: object) -> None:
         left.append(len(list(tmp_path.glob("facemill-eval-*"))))
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), ending)
 
-    monkeypatch.setattr(Stages, "process", terminated)
-    assert run(monkeypatch, "--data", portraits_folder, "--video", "--clips", 1, "--widths", 60) == 130
+    def unheeded(number: int, frame: object) -> None:
+        pytest.fail(f"{signal.Signals(number).name} was not heeded")
+
+    monkeypatch.setattr(Stages, "process", ended)
+    before = signal.signal(ending, unheeded)
+    try:
+        assert run(monkeypatch, "--data", portraits_folder, "--video", "--clips", 1, "--widths", 60) == 130
+        assert signal.getsignal(ending) is unheeded
+    finally:
+        signal.signal(ending, before)
     assert left == [1]
     assert not list(tmp_path.glob("facemill-eval-*"))
 

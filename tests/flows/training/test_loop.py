@@ -93,6 +93,17 @@ def test_a_training_leaves_weights_that_load_a_state_and_a_curve(tmp_path: Path,
     assert float(rows[0]["bicubic_psnr"]) > 20
 
 
+def test_a_validation_does_not_silence_the_loss(tmp_path: Path, face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flows.training.loop.MOST_SILENT_SECONDS", 0)
+    told: list[str] = []
+    training = start(tmp_path / "expert_f.safetensors", replace(SETTINGS, validate_every=1e-9))
+    training.report = told.append
+    run(training, face)
+    losses = [line for line in told if " loss " in line]
+    assert len(losses) == SETTINGS.steps
+    assert not any("nan" in line for line in losses)
+
+
 def test_the_same_command_again_continues_with_the_optimizers_memory(tmp_path: Path, face: Face) -> None:
     out = tmp_path / "expert_f.safetensors"
     first = start(out)

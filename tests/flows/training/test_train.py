@@ -25,6 +25,7 @@ from flows.training.loop import Training, TrainingFiles
 from flows.training.losses import Batch, Perception
 from flows.training.portraits import DataError
 from flows.training.stages import CURRICULA
+from flows.training.validation import Sample, Score
 from storage.errors import UsageError
 from weights import find_weights
 
@@ -67,7 +68,25 @@ def test_an_interrupted_training_is_saved_and_says_so(
     assert stopped.exit_code == 130, stopped.output
     assert "stopped at step 1; the same command again continues" in stopped.output
     monkeypatch.setattr(Training, "step", stepped)
-    assert "continuing at step 1 of 2" in CliRunner().invoke(app, [*options, "--steps", "2"]).output
+    continued = CliRunner().invoke(app, [*options, "--steps", "2"])
+    assert (continued.exit_code, "continuing at step 1 of 2" in continued.output) == (0, True), continued.output
+    assert TrainingFiles.beside(tmp_path / "f.safetensors").card.is_file()
+
+
+def test_a_training_interrupted_in_its_last_validation_is_through(
+    portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = Training.validate
+
+    def interrupted(training: Training, samples: list[Sample], loss: float) -> list[Score]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return validate(training, samples, loss)
+
+    monkeypatch.setattr(Training, "validate", interrupted)
+    out = tmp_path / "f.safetensors"
+    scores = train("f", portraits_folder, out, cache=tmp_path, steps=1, batch=1, patch=16, validation_faces=1)
+    assert scores
+    assert TrainingFiles.beside(out).card.is_file()
 
 
 def test_faces_too_narrow_for_an_expert_are_said_to_be(
