@@ -17,6 +17,7 @@ from rich.console import Console
 from flows.config import load_config
 from flows.steps import step
 from storage.errors import FacemillError, UsageError
+from storage.folders import open_folder
 
 SIZE = (640, 360)
 RATE = 25
@@ -38,10 +39,13 @@ def run_demo(folder: Path, console: Console) -> None:
 
     Args:
         folder: takes `clip.mp4` and the results under `restored/`.
+
+    Raises:
+        FacemillError: the folder cannot be written to, or the clip cannot be restored.
     """
     from flows.restore import restore
 
-    folder.mkdir(parents=True, exist_ok=True)
+    open_folder(folder)
     clip, out = folder / "clip.mp4", folder / "restored"
     if not clip.exists():
         with step(console, f"making a clip of {SECONDS} s with two faces and sound"):

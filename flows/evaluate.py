@@ -28,7 +28,7 @@ from flows.evaluation.options import known, listed, width_of
 from flows.evaluation.page import cases_of, judged_restorer, rows_as_json, write_page, write_rows, write_text
 from flows.evaluation.peers import PEERS, check_peers
 from flows.evaluation.progress import EvaluationProgress
-from flows.evaluation.remembered import FigureStore, open_folder
+from flows.evaluation.remembered import FigureStore
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, PLAIN, ExpertChoice
 from flows.evaluation.samples import STRENGTHS
 from flows.evaluation.subjects import Subject, evenly, read_subjects
@@ -41,6 +41,7 @@ from flows.evaluation.video.trial import ClipPlan
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
 from storage.errors import UsageError
+from storage.folders import open_folder
 from weights import DEFAULT_FIDELITY
 
 WIDTHS = (50, 64, 80, 100, 125, 150)

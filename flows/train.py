@@ -35,6 +35,7 @@ from flows.training.schedule import LoopSettings
 from flows.training.stages import CURRICULA, DEFAULTS, Curriculum, Stage, from_scratch, tuned
 from flows.training.validation import Score, validation_samples
 from storage.errors import FacemillError, UsageError
+from storage.folders import open_folder
 from weights import WeightsError, find_weights, verify_weights
 
 INTERRUPTED = 130
@@ -124,6 +125,7 @@ def train(
     Raises:
         typer.Exit: it was stopped before its last step.
         storage.errors.UsageError: an option has a value that cannot be trained with.
+        storage.errors.DestinationError: ``out`` or ``cache`` cannot be written to.
         weights.WeightsError: ``begin``, or a network that a tuned loss asks, cannot be used.
         flows.training.portraits.DataError: the folder holds no usable faces.
         flows.training.checkpoint.CheckpointError: the state beside ``out`` does not fit.
@@ -151,7 +153,7 @@ def train(
     cv2.setNumThreads(1)
     torch.manual_seed(seed)
     portraits, validated = (read_portraits(data, split, typer.echo) for split in _SPLITS)
-    curriculum, files = CURRICULA[expert], TrainingFiles.beside(out)
+    curriculum, files = CURRICULA[expert], _files_at(out)
     setup = from_scratch(curriculum)
     if weights is not None:
         setup = tuned(curriculum, weights, adversary, settings.peak_rate, target)
@@ -211,6 +213,21 @@ def train(
         )
         typer.echo(f"model card: {write_card(facts, files.card)}")
     return scores
+
+
+def _files_at(out: Path) -> TrainingFiles:
+    """The training's files, once it is known that they can be written: hours go into them.
+
+    Raises:
+        UsageError: ``out`` does not name a .safetensors file.
+        storage.errors.DestinationError: its folder cannot be made, or takes no files.
+    """
+    if out.suffix != ".safetensors" or out.is_dir():
+        raise UsageError(f"--out {out}: name the file of weights to write, NAME.safetensors")
+    files = TrainingFiles.beside(out)
+    for folder in (out.parent, files.state.parent):
+        open_folder(folder)
+    return files
 
 
 _SPLITS: tuple[Split, ...] = ("train", "val")

@@ -17,12 +17,12 @@ from flows.evaluation.options import known, listed, width_of
 from flows.evaluation.page import write_text
 from flows.evaluation.peers import PEERS, check_peers
 from flows.evaluation.progress import EvaluationProgress
-from flows.evaluation.remembered import open_folder
 from flows.evaluation.restorers import ExpertChoice, Restorer
 from flows.evaluation.samples import STRENGTHS
 from flows.evaluation.subjects import read_subjects
 from flows.torch_device import usable_device
 from flows.training.degradation import CLEAN, HARD, MEDIUM
+from storage.folders import open_folder
 from weights import find_weights, verify_weights
 
 

@@ -17,11 +17,11 @@ from actors.geometry import Rect
 from flows.evaluation.bench import Bench, Measurement, Row
 from flows.evaluation.figures import Figures
 from flows.evaluation.flicker import FlickerRow
-from flows.evaluation.remembered import open_folder
 from flows.evaluation.restorers import BICUBIC, EXPERT_F, EXPERT_T, LANCZOS, ROUTED
 from flows.evaluation.samples import STRENGTHS, Image, Sample, make_sample
 from flows.evaluation.subjects import Subject
 from storage.errors import DestinationError
+from storage.folders import open_folder
 
 _TILES = "tiles"
 

@@ -22,19 +22,7 @@ from flows.evaluation.figures import FIGURES_VERSION, Figures
 from flows.evaluation.restorers import Restored, Restorer
 from flows.evaluation.samples import Image, Sample
 from storage.errors import DestinationError
-
-
-def open_folder(folder: Path) -> Path:
-    """Make the folder that remembers.
-
-    Raises:
-        DestinationError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DestinationError(f"{folder}: the folder cannot be made ({error.strerror}); give another place") from error
-    return folder
+from storage.folders import open_folder
 
 
 class FigureStore:

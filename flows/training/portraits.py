@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import FacemillError
+from storage.folders import open_folder
 
 Split = Literal["train", "val"]
 Landmarks = tuple[tuple[float, float], ...]
@@ -224,6 +225,7 @@ class FaceCache:
 
     Raises:
         DataError: no image can be decoded.
+        storage.errors.DestinationError: the folder cannot be made, or takes no files.
     """
 
     def __init__(self, portraits: Sequence[Portrait], folder: Path, report: Report = lambda line: None) -> None:
@@ -233,7 +235,7 @@ class FaceCache:
         stem = folder / f"faces-{digest.hexdigest()[:16]}"
         pixels_path, index_path = stem.with_suffix(".u8"), stem.with_suffix(".json")
         if not (pixels_path.is_file() and index_path.is_file()):
-            folder.mkdir(parents=True, exist_ok=True)
+            open_folder(folder)
             _write_cache(portraits, pixels_path, index_path, report)
         self._index = json.loads(index_path.read_text())
         self._pixels = np.memmap(pixels_path, dtype=np.uint8, mode="r")

@@ -26,7 +26,7 @@ from flows.training.losses import Batch, Perception
 from flows.training.portraits import DataError
 from flows.training.stages import CURRICULA
 from flows.training.validation import Sample, Score
-from storage.errors import UsageError
+from storage.errors import FacemillError, UsageError
 from weights import find_weights
 
 EXPERT_T_PARAMETERS = sum(parameter.numel() for parameter in TransformerExpert().parameters())
@@ -168,6 +168,26 @@ def test_a_training_that_is_through_is_a_command_that_succeeded(
         main()
     assert left.value.code == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("f.pth", "name the file of weights to write, NAME.safetensors"),
+        ("folder.safetensors", "name the file of weights to write, NAME.safetensors"),
+        ("file/f.safetensors", "file: the folder cannot be made"),
+        ("/proc/f.safetensors", "/proc: the folder takes no file"),
+    ],
+)
+def test_a_place_that_takes_no_weights_is_refused_before_the_first_step(
+    name: str, told: str, portraits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Training, "step", lambda *_: pytest.fail("it began"))
+    (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "file").write_text("")
+    out = tmp_path / name  # an absolute name stays as it is
+    with pytest.raises(FacemillError, match=told):
+        train("f", portraits_folder, out, cache=tmp_path / "cache", steps=1)
 
 
 def test_a_folder_without_faces_says_so(tmp_path: Path) -> None:
