@@ -10,6 +10,7 @@ from pathlib import Path
 from flows.training.checkpoint import write_text
 from flows.training.portraits import Portrait
 from flows.training.validation import FIGURES, Score
+from storage.words import counted
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def model_card(facts: CardFacts) -> str:
     paragraphs = [
         f"# {facts.title}",
         f"{facts.network}, {facts.parameters:,} parameters, x4, {facts.stage} stage. "
-        f"{facts.step:,} optimizer steps, {facts.seconds / 60:.0f} minutes in them.",
+        f"{facts.step:,} optimizer steps, {counted(round(facts.seconds / 60), 'minute')} in them.",
         "## Options",
         _table(("option", "value"), sorted((name, str(value)) for name, value in facts.options.items())),
         "## Data",
