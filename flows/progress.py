@@ -115,12 +115,13 @@ class JobProgress:
         )
 
     def _time_left(self) -> str:
-        """By the pace up to the last receipt: until the next one it runs down, rather than to grow as time passes."""
+        """By the pace up to the last receipt, running down until the next one; unknown once that is overdue."""
         if not self._frames_done:
             return "unknown"
         a_frame = (self._last_receipt - self._started) / self._frames_done
-        left = a_frame * max(0, self._frames - self._frames_done)
-        return clock(max(0.0, left - (time.monotonic() - self._last_receipt)))
+        to_do = max(0, self._frames - self._frames_done)
+        left = a_frame * to_do - (time.monotonic() - self._last_receipt)
+        return "unknown" if left < 0 < to_do else clock(max(0.0, left))
 
     def _table(self) -> Group:
         rows = Table.grid(padding=(0, 2))

@@ -7,6 +7,7 @@ again continues where the last one stopped, at any moment and on any machine tha
 from __future__ import annotations
 
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -120,10 +121,10 @@ def train(
 
     Writes ``out`` (averaged weights) and, into ``training/`` beside it, the state to continue from, the curve of
     figures and, when it is through, a model card. Progress goes to standard output. Stopping the process (Ctrl-C) saves
-    first; the exit code is then 130.
+    first; the exit code is then 130, unless it had come to its last validation.
 
     Raises:
-        typer.Exit: it was stopped before its last step.
+        typer.Exit: it was stopped before its last validation.
         storage.errors.UsageError: an option has a value that cannot be trained with.
         storage.errors.DestinationError: ``out`` or ``cache`` cannot be written to.
         weights.WeightsError: ``begin``, or a network that a tuned loss asks, cannot be used.
@@ -222,7 +223,7 @@ def _files_at(out: Path) -> TrainingFiles:
         UsageError: ``out`` does not name a .safetensors file.
         storage.errors.DestinationError: its folder cannot be made, or takes no files.
     """
-    if out.suffix != ".safetensors" or out.is_dir():
+    if out.suffix != ".safetensors" or os.path.isdir(out):  # Path.is_dir raises where it may not look
         raise UsageError(f"--out {out}: name the file of weights to write, NAME.safetensors")
     files = TrainingFiles.beside(out)
     for folder in (out.parent, files.state.parent):

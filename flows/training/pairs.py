@@ -96,7 +96,7 @@ class Tile:
         original_hr: (S * H, S * W, 3), the truth; S is one of the recipe's ``truth_scales``.
         reduced_lr: (H, W, 3), the truth reduced by area.
         degradation: what happens to ``reduced_lr`` before a codec.
-        landmarks_xy: (5, 2) float64 in px of ``original_hr``, NaN where unknown; they may lie outside.
+        landmarks_xy: (5, 2) float64 in px of ``original_hr``; NaN where unknown, or where one lies outside of the view.
     """
 
     original_hr: NDArray[np.uint8]
@@ -145,6 +145,8 @@ def draw_tile(face: Face, recipe: PairRecipe, rng: np.random.Generator) -> Tile:
     if rng.random() < 0.5:
         original_hr = np.ascontiguousarray(original_hr[:, ::-1])
         points = points[MIRRORED] * (-1, 1) + (width_hr - 1, 0)
+    if np.any((points < 0) | (points > (width_hr - 1, height_hr - 1))):
+        points[:] = np.nan  # beside the portrait there is only its mirror image
     below, beside = (max(0, scale * recipe.patch - extent) for extent in (height_hr, width_hr))
     padded = cv2.copyMakeBorder(original_hr, 0, below, 0, beside, cv2.BORDER_REFLECT_101)
     original_hr = np.asarray(padded, np.uint8)

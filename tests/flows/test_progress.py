@@ -80,4 +80,4 @@ def test_the_time_left_runs_down_while_nothing_comes_in(monkeypatch: pytest.Monk
     for later in (0, 15, 45):
         now[0] = 110.0 + later
         left.append(re.findall(r"time left (\S+),", running.line()))
-    assert left == [["0:00:30"], ["0:00:15"], ["0:00:00"]]
+    assert left == [["0:00:30"], ["0:00:15"], ["unknown"]]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 from rich.console import Console
 
@@ -94,9 +95,15 @@ def _ended_like_ctrl_c() -> Iterator[None]:
     """What ends it is an interrupt here: clips in temporary folders are taken away before the end."""
     before = {ending: signal.getsignal(ending) for ending in _ENDING}
     heeded = {ending: handler or signal.SIG_DFL for ending, handler in before.items() if handler != signal.SIG_IGN}
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        for ending in heeded:
+            signal.signal(ending, signal.SIG_IGN)  # a terminal that is closed may say so twice: the taking away goes on
+        signal.default_int_handler(number, frame)
+
     try:
         for ending in heeded:
-            signal.signal(ending, signal.default_int_handler)
+            signal.signal(ending, interrupted)
         yield
     finally:
         for ending, handler in heeded.items():

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import tempfile
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -180,7 +182,14 @@ def test_a_terminated_trial_leaves_no_clip_behind(  # type: ignore[no-untyped-de
     def unheeded(number: int, frame: object) -> None:
         pytest.fail(f"{signal.Signals(number).name} was not heeded")
 
+    take_away = shutil.rmtree
+
+    def told_twice(*arguments: Any, **options: Any) -> None:
+        os.kill(os.getpid(), ending)
+        take_away(*arguments, **options)
+
     monkeypatch.setattr(Stages, "process", ended)
+    monkeypatch.setattr(shutil, "rmtree", told_twice)
     before = signal.signal(ending, unheeded)
     try:
         assert run(monkeypatch, "--data", portraits_folder, "--video", "--clips", 1, "--widths", 60) == 130

@@ -131,10 +131,20 @@ def test_a_face_keeps_its_width_where_the_portrait_is_smaller_than_a_patch() -> 
     pixels = rng.integers(0, 256, (280, 320, 3), dtype=np.uint8)
     face = Face(pixels, (50.0, 40.0, 249.0, 240.0), ((110, 120), (190, 120), (150, 160), (118, 205), (184, 205)))
     recipe = PairRecipe(CLEAN_ONLY, (50, 50.01), patch=96, tile=120)
-    for _ in range(6):
+    eyes = set()
+    for _ in range(12):
         tile = draw_tile(face, recipe, rng)
         assert tile.reduced_lr.shape == (96, 96, 3)
-        eyes = abs(tile.landmarks_xy[1, 0] - tile.landmarks_xy[0, 0])
-        assert eyes == pytest.approx(80, abs=0.5)
+        eyes.add(tuple(tile.landmarks_xy[:2, 0].round()))
         np.testing.assert_array_equal(tile.original_hr[:, 320:], tile.original_hr[:, 318 : 318 - 64 : -1])
         np.testing.assert_array_equal(tile.original_hr[280:], tile.original_hr[278 : 278 - 104 : -1])
+    assert eyes == {(110, 190), (129, 209)}, "as they are, and mirrored"
+
+
+def test_a_landmark_beside_the_portrait_is_none(face: Face) -> None:
+    """In the mirror image that continues it there is no face."""
+    width = face.pixels_rgb.shape[1]
+    outside = replace(face, landmarks_xy=((110, 120), (width + 4.0, 120), (150, 160), (118, 205), (184, 205)))
+    recipe = PairRecipe(CLEAN_ONLY, (50, 50.01), patch=112, tile=140)
+    for seed in range(4):
+        assert np.isnan(draw_tile(outside, recipe, np.random.default_rng(seed)).landmarks_xy).all()
