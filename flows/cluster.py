@@ -26,6 +26,7 @@ from ray.data import DataContext
 from flows import sessions
 from flows.patience import RETRIES
 from flows.room import LOG_FOLDER, TO_BEGIN_BYTES, TO_GO_ON_BYTES, require_room, room_watched
+from flows.signals import ENDING, heed
 from storage.errors import DestinationError, FacemillError, SourceError, UsageError, explain
 from weights import WeightsError
 
@@ -49,10 +50,6 @@ _TELL_ENOUGH = (UsageError, SourceError, DestinationError, WeightsError)
 """Errors of which Ray's logs tell nothing."""
 
 
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Of a scheduler, and of a terminal that is closed."""
-
-
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
     """A Ray session for the time of the block. A local one listens on loopback only and ends with it.
@@ -74,7 +71,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     with _quiet_when_interrupted() as stop_like_ctrl_c:
         if address is not None:
             _join(address)
-            stop_like_ctrl_c(*_ENDING)
+            stop_like_ctrl_c(*ENDING)
             try:
                 yield
             finally:
@@ -85,7 +82,7 @@ def ray_session(address: str | None) -> Iterator[None]:
             sessions.sweep(Path(tempfile.gettempdir(), "ray"))
         require_room(TO_BEGIN_BYTES)
         folder = _start_here()
-        stop_like_ctrl_c(*_ENDING)
+        stop_like_ctrl_c(*ENDING)
         lock = None if keep_logs else sessions.mark(folder)
         try:
             with room_watched():
@@ -111,8 +108,7 @@ def _quiet_when_interrupted() -> Iterator[Callable[..., None]]:
     """From Ctrl-C on, keep Ray's reports of the tasks that this ends from standard output.
 
     What the block is given lets other signals do the same: SIGTERM, by which schedulers end a job, and for which Ray
-    from its start on has a handler that prints a stack, and SIGHUP of a terminal that is closed. What is ignored, as
-    SIGHUP under nohup, stays ignored.
+    from its start on has a handler that prints a stack, and SIGHUP of a terminal that is closed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield lambda *_: None  # only the main thread is told of signals
@@ -124,9 +120,7 @@ def _quiet_when_interrupted() -> Iterator[Callable[..., None]]:
             signal.default_int_handler(number, frame)
 
         def obeyed(*numbers: signal.Signals) -> None:
-            for number in numbers:
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    quiet.callback(signal.signal, number, signal.signal(number, interrupted))
+            heed(quiet, interrupted, *numbers)
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             obeyed(signal.SIGINT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -20,6 +20,7 @@ from flows.evaluation.subjects import Subject
 from flows.evaluation.video.stages import Setting, Stages
 from flows.evaluation.video.tables import kinds_of, summaries, table_of
 from flows.evaluation.video.trial import ClipPlan, known_reports, real_reports, scenes
+from flows.signals import ENDING, heed
 from storage.catalogue import find_sources
 from storage.errors import UsageError
 from storage.store import Store
@@ -28,9 +29,6 @@ from weights import find_weights, verify_weights
 SUBJECTS = 6
 REAL_FRAMES = 75
 """Of each real clip: three seconds at 25 a second."""
-
-_ENDING = (signal.SIGTERM, signal.SIGHUP)
-"""Of a scheduler, and of a terminal that is closed."""
 
 
 def evaluate_videos(
@@ -93,18 +91,11 @@ def evaluate_videos(
 @contextmanager
 def _ended_like_ctrl_c() -> Iterator[None]:
     """What ends it is an interrupt here: clips in temporary folders are taken away before the end."""
-    before = {ending: signal.getsignal(ending) for ending in _ENDING}
-    heeded = {ending: handler or signal.SIG_DFL for ending, handler in before.items() if handler != signal.SIG_IGN}
+    with ExitStack() as heeded:
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        for ending in heeded:
-            signal.signal(ending, signal.SIG_IGN)  # a terminal that is closed may say so twice: the taking away goes on
-        signal.default_int_handler(number, frame)
+        def interrupted(number: int, frame: FrameType | None) -> None:
+            heed(heeded, lambda *_: None, *ENDING)  # a closed terminal may say so twice: the taking away goes on
+            signal.default_int_handler(number, frame)
 
-    try:
-        for ending in heeded:
-            signal.signal(ending, interrupted)
+        heed(heeded, interrupted, *ENDING)
         yield
-    finally:
-        for ending, handler in heeded.items():
-            signal.signal(ending, handler)
