@@ -1,10 +1,11 @@
 """Boxes that stay where a still face is: MTCNN's output network is asked again about the box that it gave.
 
 MTCNN cuts its candidates out at whole pixels and keeps the one with the best score, so with fresh noise in each frame
-the box of a still face jumps by half a percent of its width or more. Here the face is cut out between pixels, where the
-last answer was, and the next box is half-way from there to the new answer: without the half the answers swing to and
-fro. Measured on still portraits with noise in H.264, 80 and 120 px wide: the standard deviation of box centre and width
-falls from 0.3-0.9 px to 0.05-0.13 px.
+the box of a still face jumps by half a percent of its width or more, and where two of them compete by a tenth. Here the
+face is cut out between pixels, where the last answer was. The first boxes are the answers themselves, which leads back
+from a bad candidate; the later ones lie half-way to the new answer, or the answers would swing to and fro. Measured on
+85 still portraits of 50 to 125 px in H.264, medium and hard, after smoothing: the standard deviation of box centre and
+width is 0.04 px on the mean, and above 0.1 px on two. With four half steps alone it is on six.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from actors.geometry import Box
 if TYPE_CHECKING:
     import torch
 
-ROUNDS = 4
-"""Times that the network is asked; each about halves what is left of the jitter."""
+STRIDES = (1.0, 1.0, 0.5, 0.5, 0.5, 0.5)
+"""Share of the way to its answer that a box goes, each time that the network is asked."""
 
 _INPUT = 48
 """Pixels a side that the output network sees."""
@@ -50,9 +51,9 @@ class BoxSettler:
             return [], []
         at = np.array(boxes, dtype=np.float64)
         answers = []
-        for _ in range(ROUNDS):
+        for stride in STRIDES:
             answer, landmarks = self._asked(frame_rgb, _squares(at))
-            at = (at + answer) / 2
+            at = at + stride * (answer - at)
             answers.append(landmarks)
         settled = [Box(*map(float, box)) for box in at]
         # Landmarks swing with the boxes: the mean of the last two answers is between.

@@ -53,6 +53,15 @@ def test_where_the_search_begins_hardly_matters(detector: MtcnnDetector) -> None
         np.testing.assert_allclose(settled, face.box, atol=1.0)
 
 
+def test_a_bad_candidate_leads_to_the_same_box(detector: MtcnnDetector) -> None:
+    frame_rgb = picture(2)
+    ((face,),) = detector.detect([frame_rgb])
+    for off in ((0.22, 0.14, 0.12, -0.07), (-0.12, 0.1, -0.2, -0.1), (0.15, 0.15, -0.15, -0.15)):
+        begun = Box(*(edge + share * face.box.width for edge, share in zip(face.box, off, strict=True)))
+        ((settled,), _) = detector._settler.settle(frame_rgb, [begun])
+        np.testing.assert_allclose(settled, face.box, atol=0.5)
+
+
 def test_a_face_is_told_of_alike_whoever_is_beside_it(detector: MtcnnDetector) -> None:
     alone = picture(3)
     two = np.hstack([alone, picture(4)])
