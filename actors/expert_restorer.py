@@ -218,18 +218,18 @@ def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged], *, gated: bool) ->
     """A face as strong as its witnesses let it be; one that may not show at all loses its pixels."""
     if face.crop_index < 0:
         return face
-    earlier, here, following = (verdicts.get(number) for number in face.witnesses or (-1, -1, -1))
-    told = here or following
-    if told is None:
+    witnesses = [verdicts.get(number) for number in face.witnesses]
+    nearest = min(filter(None, witnesses), key=lambda judged: abs(judged[0] - face.pts), default=None)
+    if nearest is None:
         return replace(face, reason=f"{face.reason}; identity not measured: not found near by") if gated else face
-    share = gated_strength(face.pts, earlier, here, following)
-    reasons = [verdict.reason for _, verdict in filter(None, (earlier, here, following)) if verdict.reason]
+    share = gated_strength(face.pts, witnesses)
+    weakest = min((verdict for _, verdict in filter(None, witnesses)), key=lambda verdict: verdict.strength)
     judged = replace(
         face,
         strength=face.strength * share,
-        identity=told[1].similarity,
-        source_identity=told[1].source_similarity,
-        reason="; ".join([face.reason, *dict.fromkeys(reasons)]) if share < 1 else face.reason,
+        identity=nearest[1].similarity,
+        source_identity=nearest[1].source_similarity,
+        reason=f"{face.reason}; {weakest.reason}" if share < 1 else face.reason,
     )
     return judged if share > 0 else replace(judged, crop_index=-1, second_crop_index=-1)
 

@@ -12,6 +12,7 @@ What a frame gets follows from the witnesses about it alone, so that it is the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from actors.geometry import Landmarks
 from actors.identity import Embedding, IdentityMeter, cosine
+from actors.tracking import LOOKS_AHEAD, LOOKS_BACK
 
 STEPS = (1.0, 0.75, 0.5, 0.25)
 """Strengths that are tried in turn; a face that passes at none is left as it was."""
@@ -155,16 +157,28 @@ def _fault(similarity: float, least: float, fine: float) -> str:
     return f"fine detail {fine:.2f} > {MOST_FINE_DETAIL:g}" if fine > MOST_FINE_DETAIL else ""
 
 
-def gated_strength(pts: int, earlier: Judged | None, here: Judged | None, following: Judged | None) -> float:
-    """Share of a restored face at a frame: linear between two witnesses, and each counts up to the next ones, too.
+def gated_strength(pts: int, witnesses: Sequence[Judged | None]) -> float:
+    """Share of a restored face at a frame: linear between grid points, at each the least of what witnesses near it say.
+
+    One witness in three lets a face pass that the next one does not, so a weak one counts for its neighbours, too: else
+    the face would pulse, and show what it should not in between.
 
     Args:
-        here: the last witness at or before the frame; `earlier` is the one before it.
-        following: the first witness after the frame.
+        witnesses: from `LOOKS_BACK` grid points before the frame's own to `LOOKS_AHEAD` after it; None where there is
+            none.
+
+    Raises:
+        ValueError: they are not as many.
     """
-    past = min((verdict.strength for _, verdict in filter(None, (earlier, here))), default=None)
-    future = min((verdict.strength for _, verdict in filter(None, (here, following))), default=None)
-    if here is None or following is None or past is None or future is None:
-        return next((strength for strength in (past, future) if strength is not None), 1.0)
+    if len(witnesses) != LOOKS_BACK + 1 + LOOKS_AHEAD:
+        raise ValueError(f"{len(witnesses)} witnesses; expected {LOOKS_BACK} before, its own, {LOOKS_AHEAD} after")
+    here, following = witnesses[LOOKS_BACK : LOOKS_BACK + 2]
+    if here is None or following is None:
+        return _least(witnesses)
+    past, future = _least(witnesses[:-1]), _least(witnesses[1:])
     between = (pts - here[0]) / (following[0] - here[0])
     return past + (future - past) * max(0.0, between)  # a track is held before its first grid point
+
+
+def _least(witnesses: Sequence[Judged | None]) -> float:
+    return min((verdict.strength for _, verdict in filter(None, witnesses)), default=1.0)

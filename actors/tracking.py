@@ -41,8 +41,9 @@ _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
 _LEAD_OUT = FARTHEST_LINK
 """Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
 
-LOOKS_BACK, LOOKS_AHEAD = 1, 1
-"""Grid points from a frame's own to the farthest whose witness it may be judged by."""
+LOOKS_BACK, LOOKS_AHEAD = 2, 3
+"""Grid points from a frame's own to the farthest by whose witnesses it is judged: those at most two from either of the
+grid points that it lies between."""
 
 KEYS_BACK, KEYS_AHEAD = 4, 5
 """Grid points, from a frame's own, at which a face that stays in its place is looked at to show it in that frame."""
@@ -102,13 +103,13 @@ class DetectionGrid:
         """Cells before a shard that count for what is said in it."""
         # A witness is cut out by its box, which follows from the STAYING_REACH grid points before it.
         seen = LOOKS_BACK + STAYING_REACH + FARTHEST_LINK - 1
-        return max(self._cells(self.fade) + _LEAD_IN, seen) + self._cells(self.cut_reach)
+        return max(max(self._cells(self.fade), LOOKS_BACK) + _LEAD_IN, seen) + self._cells(self.cut_reach)
 
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        # A grid point's box follows from the STAYING_REACH after it, and a frame's from the grid point after it, too.
-        seen = max(STAYING_REACH + 1, KEYS_AHEAD)
+        # A grid point's box follows from the STAYING_REACH after it.
+        seen = max(LOOKS_AHEAD + STAYING_REACH, KEYS_AHEAD)
         return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
 
     @property

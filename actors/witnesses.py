@@ -53,9 +53,7 @@ class Witnesses:
                     else -1
                     for k in range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)
                 ]
-                earlier, here = [-1, -1, *(each for each in known[: LOOKS_BACK + 1] if each >= 0)][-2:]
-                following = next((each for each in known[LOOKS_BACK + 1 :] if each >= 0), -1)
-                face = replace(face, witnesses=(earlier, here, following))
+                face = replace(face, witnesses=tuple(known))
             judged.append(face)
         return judged
 

@@ -79,15 +79,16 @@ class FaceInFrame:
     second_crop_index: int = -1
     """Of the same pixels in the other field of an interlaced frame; -1 when there is none."""
     witnesses: tuple[int, ...] = ()
-    """Indices among the row's witnesses: of the last two of its track and decision at or before this frame, and of the
-    first one after it; -1 for one that there is not. Empty where the identity gate is off or has nothing to judge."""
+    """Indices among the row's witnesses: of its track and decision, from `LOOKS_BACK` grid points before its own to
+    `LOOKS_AHEAD` after it; -1 for one that there is not. Empty where the identity gate is off or has nothing to
+    judge."""
     keys: tuple[int, ...] = ()
     """Of a face that stays in its place: indices among the row's keys, of those from `KEYS_BACK` grid points before
     its own to `KEYS_AHEAD` after it; -1 for one that there is not. Empty for a face that moves."""
     along: float = 0.0
     """How far it is from its own grid point to the next, 0 to 1; told with `keys`."""
     identity: float | None = None
-    """Cosine of the restored face to its track's own identity at the last witness, before any weakening."""
+    """Cosine of the restored face to its track's own identity at the nearest witness, before any weakening."""
     source_identity: float | None = None
     """Of the face as it was."""
 

@@ -22,6 +22,7 @@ from actors.geometry import similarity_transform
 from actors.identity import Embedding, IdentityMeter, cosine, mean_embedding, without_noise
 from actors.identity_gate import IdentityGate, gated_strength, weakened
 from actors.routing import RoutingBounds
+from actors.tracking import LOOKS_AHEAD, LOOKS_BACK
 from flows.evaluation.flicker import make_clip
 from flows.evaluation.progress import EvaluationProgress
 from flows.evaluation.restorers import BICUBIC, Restorer, route
@@ -58,7 +59,7 @@ class Judged:
         width: of the degraded face, px.
         strength: of the degradation.
         drop: of its similarity to the track's own identity, from the degraded face's.
-        shown: strength that the gate leaves it in the frame, by its own witness and the one before.
+        shown: strength that the gate leaves it in the frame, by its own witness and those near it.
         gain: of its cosine to the original, from the degraded face's.
         gain_shown: likewise of what is shown of it.
     """
@@ -80,7 +81,7 @@ class Row:
         kind, width: as in :class:`Judged`.
         n: how many.
         drop_median, drop_99, drop_most: of their similarity; 99: of one in a hundred it drops more.
-        weakened: share of them, 0 to 1, be it by their own witness or by the one before, whatever that one's kind.
+        weakened: share of them, 0 to 1, be it by their own witness or by one near it, whatever that one's kind.
         worse: share that is less like its original than the degraded face by WORSE_BY as it is shown, 0 to 1.
     """
 
@@ -154,11 +155,10 @@ class _Judge:
             )
             for frame, patch_rgb in zip(self.frames, patches_rgb, strict=True)
         ]
-        witnesses = list(enumerate(verdicts))
+        looked = [*(None,) * LOOKS_BACK, *enumerate(verdicts), *(None,) * LOOKS_AHEAD]
         for number, (frame, patch_rgb) in enumerate(zip(self.frames, patches_rgb, strict=True)):
             verdict = verdicts[number]
-            earlier = witnesses[number - 1] if number else None
-            shown = gated_strength(number, earlier, witnesses[number], None)
+            shown = gated_strength(number, looked[number : number + LOOKS_BACK + 1 + LOOKS_AHEAD])
             likeness = {share: self._likeness(number, patch_rgb, share) for share in {0.0, shown, 1.0}}
             yield Judged(
                 kind=kind,

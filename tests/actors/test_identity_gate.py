@@ -15,6 +15,7 @@ from actors.expert_restorer import ExpertRestorer
 from actors.identity import Embedding, IdentityMeter
 from actors.identity_gate import STEPS, IdentityGate, Verdict, allowed_drop, fine_detail, gated_strength
 from actors.routing import Decision
+from actors.tracking import LOOKS_AHEAD, LOOKS_BACK
 from actors.work import ShardWork, Witness
 from storage.encoding import SizeSettings
 from tests.actors.test_expert_restorer import CROP, Recorder, work_of
@@ -100,19 +101,32 @@ def test_a_pattern_is_weakened_though_the_person_is_the_same(meter: IdentityMete
     assert "fine detail" in verdict.reason
 
 
-def test_between_witnesses_strength_is_linear_and_the_weaker_neighbour_counts() -> None:
-    whole, half = (10, Verdict(1.0, 1, 1, "")), (20, Verdict(0.5, 1, 1, "why"))
-    after = (30, Verdict(1.0, 1, 1, ""))
-    assert gated_strength(10, None, whole, half) == 1.0
-    assert gated_strength(15, None, whole, half) == pytest.approx(0.75)
-    assert gated_strength(20, whole, half, after) == 0.5
-    assert gated_strength(25, whole, half, after) == 0.5  # the weak one counts up to the next
-    assert gated_strength(35, half, after, (40, Verdict(1.0, 1, 1, ""))) == pytest.approx(0.75)
-    assert gated_strength(5, None, None, half) == 0.5
-    assert gated_strength(45, None, half, None) == 0.5
-    assert gated_strength(45, None, None, None) == 1.0
-    assert gated_strength(5, None, whole, half) == 1.0  # before the track's first grid point
-    assert gated_strength(15, None, half, after) == 0.5
+def strength_at(pts: int, weak: int, *, points: range = range(10)) -> float:
+    """Of a frame, where the track has grid points ten ticks apart and one of them a weak witness."""
+    half, whole = Verdict(0.5, 1, 1, "why"), Verdict(1.0, 1, 1, "")
+    own = max(points.start, min(pts // 10, points.stop - 1))
+    about = range(own - LOOKS_BACK, own + LOOKS_AHEAD + 1)
+    return gated_strength(pts, [(10 * k, half if k == weak else whole) if k in points else None for k in about])
+
+
+def test_a_weak_witness_counts_for_its_neighbours_and_strength_is_linear_in_between() -> None:
+    assert [strength_at(10 * k, weak=5) for k in range(10)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 1, 1]
+    assert (strength_at(25, weak=5), strength_at(75, weak=5)) == (0.75, 0.75)
+    assert all(strength_at(pts, weak=5) == 0.5 for pts in range(30, 71))
+    assert strength_at(29, weak=5) == pytest.approx(0.55)
+
+
+def test_at_a_tracks_ends_strength_is_held() -> None:
+    assert [strength_at(pts, weak=0) for pts in (-5, 0, 5, 20)] == [0.5] * 4
+    assert [strength_at(pts, weak=3) for pts in (-5, 0, 5)] == [1, 1, 0.75]  # before its first grid point as there
+    assert [strength_at(pts, weak=9) for pts in (70, 95)] == [0.5] * 2
+    assert strength_at(4, weak=0, points=range(1)) == 0.5
+    assert gated_strength(45, [None] * (LOOKS_BACK + 1 + LOOKS_AHEAD)) == 1.0
+
+
+def test_witnesses_of_another_window_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 witnesses"):
+        gated_strength(0, [None] * 3)
 
 
 class Strict:
@@ -153,4 +167,5 @@ def with_witness(work: ShardWork) -> ShardWork:
         reference=(1.0, 0.0),
         crop_index=0,
     )
-    return replace(work, faces=(replace(face, witnesses=(-1, 0, -1)),), witnesses=(witness,))
+    own_alone = (*(-1,) * LOOKS_BACK, 0, *(-1,) * LOOKS_AHEAD)
+    return replace(work, faces=(replace(face, witnesses=own_alone),), witnesses=(witness,))

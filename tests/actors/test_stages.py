@@ -39,7 +39,7 @@ TICKS = 512  # of one frame: 25 frames a second in a time base of 1/12800
 LOSSLESS = EncodeSettings(crf=0, preset="ultrafast")
 EXPERTS = frozenset((Decision.EXPERT_F, Decision.EXPERT_T))
 SIZE = SizeSettings()
-STRICT = 1.7e-5
+STRICT = 1e-5
 """The drop of similarity, as a small network sees it, that some of the clip's restored faces exceed."""
 STAGED: tuple[Variant, ...] = ("restored", "baseline")
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from actors.fading import Stretch
 from actors.geometry import Box, Placement, Rect
 from actors.identity import Embedding
-from actors.identity_gate import Verdict, gated_strength
 from actors.routing import Decision
 from actors.tracking import Detection, Track, TrackTimeline
 from actors.witnesses import Witnesses
@@ -20,7 +19,7 @@ from tests.actors.test_work import face
 BOX = Box(20, 20, 80, 90)
 PLACES = ((30.0, 40.0), (60.0, 40.0), (45.0, 55.0), (35.0, 70.0), (55.0, 70.0))
 PLACEMENT = Placement((200, 150), (400, 300))
-GRID = (100, 120, 140, 160)
+GRID = (100, 120, 140, 160, 180, 200)
 
 
 class Searched:
@@ -33,8 +32,8 @@ class Searched:
         return np.array([1, 0], np.float32)
 
 
-def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0, 0, 0, 0)) -> list[int | None]:
-    """pts of the witnesses of one frame: the two at or before it, and the one after it."""
+def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0,) * 6) -> list[int | None]:
+    """pts of the witnesses of one frame: from two grid points before its own to three after it."""
     found = [Detection(BOX, PLACES, 0.9, 50.0, "" if k == missed else f"{k}:0") for k in range(len(GRID))]
     timeline = TrackTimeline(
         Track(0, tuple(found)),
@@ -57,26 +56,24 @@ def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...]
 
 @pytest.mark.parametrize(
     ("pts", "witnesses"),
-    [(120, [100, 120, 140]), (139, [100, 120, 140]), (100, [None, 100, 120]), (170, [140, 160, None])],
+    [
+        (140, [100, 120, 140, 160, 180, 200]),
+        (159, [100, 120, 140, 160, 180, 200]),
+        (100, [None, None, 100, 120, 140, 160]),
+        (92, [None, None, 100, 120, 140, 160]),  # before the first search
+        (230, [160, 180, 200, None, None, None]),
+    ],
 )
 def test_a_frame_is_judged_by_the_searches_about_it(pts: int, witnesses: list[int | None]) -> None:
     assert judged_by(pts) == witnesses
 
 
-def test_before_its_first_search_a_face_is_as_strong_as_there() -> None:
-    earlier, here, following = judged_by(92)
-    assert (earlier, here, following) == (None, 100, 120)
-    weak, whole = Verdict(0.25, 1, 1, "why"), Verdict(1.0, 1, 1, "")
-    assert gated_strength(92, None, (100, weak), (120, whole)) == 0.25
-    assert gated_strength(92, None, (100, whole), (120, weak)) == 1.0
-
-
 def test_where_a_search_missed_the_face_the_witness_before_stands_in() -> None:
-    assert judged_by(119, missed=1) == [None, 100, 120]
-    assert judged_by(125, missed=1) == [100, 120, 140]
-    assert judged_by(145, missed=1) == [120, 140, 160]
+    assert judged_by(119, missed=1) == [None, None, 100, 120, 140, 160]
+    assert judged_by(125, missed=0) == [None, None, 120, 140, 160, 180]
+    assert judged_by(165, missed=1) == [120, 140, 160, 180, 200, None]
 
 
 def test_another_decision_has_witnesses_of_its_own() -> None:
-    assert judged_by(120, stretches=(0, 0, 1, 1)) == [100, 120, None]
-    assert judged_by(140, stretches=(0, 0, 1, 1)) == [None, 140, 160]
+    assert judged_by(120, stretches=(0, 0, 1, 1, 1, 1)) == [None, 100, 120, None, None, None]
+    assert judged_by(140, stretches=(0, 0, 1, 1, 1, 1)) == [None, None, 140, 160, 180, 200]
