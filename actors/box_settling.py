@@ -1,11 +1,11 @@
 """Boxes that stay where a still face is: MTCNN's output network is asked again about the box that it gave.
 
 MTCNN cuts its candidates out at whole pixels and keeps the one with the best score, so with fresh noise in each frame
-the box of a still face jumps by half a percent of its width or more, and where two of them compete by a tenth. Here the
-face is cut out between pixels, where the last answer was. The first boxes are the answers themselves, which leads back
-from a bad candidate; the later ones lie half-way to the new answer, or the answers would swing to and fro. Measured on
-85 still portraits of 50 to 125 px in H.264, medium and hard, after smoothing: the standard deviation of box centre and
-width is 0.04 px on the mean, and above 0.1 px on two. With four half steps alone it is on six.
+the box of a still face jumps by half a percent of its width or more, and where two candidates compete by a twentieth or
+more. Here the face is cut out between pixels, where the last answer was. The first boxes are the answers themselves,
+which leads back from a bad candidate; the later ones lie half-way to the new answer, or the answers would swing to and
+fro. Measured on 85 still portraits of 50 to 125 px in H.264, medium and hard, after smoothing: the standard deviation
+of box centre and width is 0.04 px on the mean, and above 0.1 px on two. With four half steps alone it is on six.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, takewhile
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -17,10 +18,10 @@ from actors.consistency import restore_agreeing
 from actors.deadline import PART_SECONDS, each_within
 from actors.geometry import Landmarks, Placement, landmarks_in_crop
 from actors.identity import IdentityMeter, IdentityWeights
-from actors.identity_gate import IdentityGate, Judged, Verdict, gated_strength
+from actors.identity_gate import IdentityGate, Verdict, gated_strength
 from actors.routing import Decision
 from actors.steadying import Motions, Shown, between_keys, key_weights, steadied
-from actors.tracking import NEIGHBOURS, DetectionGrid
+from actors.tracking import LOOKS_BACK, NEIGHBOURS, DetectionGrid
 from actors.work import FaceInFrame, KeyFace, ShardWork, Witness, from_table, to_table
 from actors.work_log import tell
 from storage.encoding import SizeSettings, output_picture
@@ -105,7 +106,7 @@ def restored_row(
     made = _restored(work, [*mine.items(), *((key.crop_index, key) for key in apart.values())], expert)
     own, made_apart = dict(zip(mine, made, strict=False)), dict(zip(apart, made[len(mine) :], strict=True))
     verdicts = {
-        number: (witness.pts, _judged(gate, witness, own[witness.crop_index]))
+        number: _judged(gate, witness, own[witness.crop_index])
         for number, witness in enumerate(work.witnesses)
         if witness.decision is routed_here
     }
@@ -214,22 +215,22 @@ def _judged(gate: IdentityGate | None, witness: Witness, made: _Restored) -> Ver
     )
 
 
-def _gated(face: FaceInFrame, verdicts: Mapping[int, Judged], *, gated: bool) -> FaceInFrame:
+def _gated(face: FaceInFrame, verdicts: Mapping[int, Verdict], *, gated: bool) -> FaceInFrame:
     """A face as strong as its witnesses let it be; one that may not show at all loses its pixels."""
     if face.crop_index < 0:
         return face
     witnesses = [verdicts.get(number) for number in face.witnesses]
-    nearest = min(filter(None, witnesses), key=lambda judged: abs(judged[0] - face.pts), default=None)
-    if nearest is None:
+    known = [(abs(at - LOOKS_BACK), verdict) for at, verdict in enumerate(witnesses) if verdict]
+    if not known:
         return replace(face, reason=f"{face.reason}; identity not measured: not found near by") if gated else face
-    share = gated_strength(face.pts, witnesses)
-    weakest = min((verdict for _, verdict in filter(None, witnesses)), key=lambda verdict: verdict.strength)
+    share, why = gated_strength(face.along, witnesses)
+    _, nearest = min(known, key=itemgetter(0))
     judged = replace(
         face,
         strength=face.strength * share,
-        identity=nearest[1].similarity,
-        source_identity=nearest[1].source_similarity,
-        reason=f"{face.reason}; {weakest.reason}" if share < 1 else face.reason,
+        identity=nearest.similarity,
+        source_identity=nearest.source_similarity,
+        reason=f"{face.reason}; {why}" if share < 1 else face.reason,
     )
     return judged if share > 0 else replace(judged, crop_index=-1, second_crop_index=-1)
 

@@ -55,10 +55,6 @@ class Verdict:
     """Why it is weakened, with each step that was tried; empty when it is not."""
 
 
-Judged = tuple[int, Verdict]
-"""A witness's pts, and what the gate says of it."""
-
-
 def allowed_drop(width: float, sharpness: float) -> float:
     """Most that the similarity of a good restoration drops.
 
@@ -157,28 +153,36 @@ def _fault(similarity: float, least: float, fine: float) -> str:
     return f"fine detail {fine:.2f} > {MOST_FINE_DETAIL:g}" if fine > MOST_FINE_DETAIL else ""
 
 
-def gated_strength(pts: int, witnesses: Sequence[Judged | None]) -> float:
+def gated_strength(along: float, witnesses: Sequence[Verdict | None]) -> tuple[float, str]:
     """Share of a restored face at a frame: linear between grid points, at each the least of what witnesses near it say.
 
     One witness in three lets a face pass that the next one does not, so a weak one counts for its neighbours, too: else
     the face would pulse, and show what it should not in between.
 
     Args:
+        along: how far the frame is from its own grid point to the next, 0 to 1.
         witnesses: from `LOOKS_BACK` grid points before the frame's own to `LOOKS_AHEAD` after it; None where there is
             none.
+
+    Returns:
+        The share, 0 to 1, and the reason of the weakest witness that counts.
 
     Raises:
         ValueError: they are not as many.
     """
     if len(witnesses) != LOOKS_BACK + 1 + LOOKS_AHEAD:
         raise ValueError(f"{len(witnesses)} witnesses; expected {LOOKS_BACK} before, its own, {LOOKS_AHEAD} after")
-    here, following = witnesses[LOOKS_BACK : LOOKS_BACK + 2]
-    if here is None or following is None:
-        return _least(witnesses)
-    past, future = _least(witnesses[:-1]), _least(witnesses[1:])
-    between = (pts - here[0]) / (following[0] - here[0])
-    return past + (future - past) * max(0.0, between)  # a track is held before its first grid point
+    past, future = _weakest(witnesses[:-1]), _weakest(witnesses[1:])
+    if past is None or future is None:
+        only = past or future
+        return (only.strength, only.reason) if only else (1.0, "")
+    counted = min(past, future, key=_strength) if along > 0 else past
+    return past.strength + (future.strength - past.strength) * along, counted.reason
 
 
-def _least(witnesses: Sequence[Judged | None]) -> float:
-    return min((verdict.strength for _, verdict in filter(None, witnesses)), default=1.0)
+def _weakest(witnesses: Sequence[Verdict | None]) -> Verdict | None:
+    return min(filter(None, witnesses), key=_strength, default=None)
+
+
+def _strength(verdict: Verdict) -> float:
+    return verdict.strength

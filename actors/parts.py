@@ -88,13 +88,14 @@ class Part:
             replace(face, head_anchor=heads[face.track], tail_anchor=tails[face.track]) for face in self._faces
         )
         witnesses: list[Witness] = []
+        found: list[Witness] = []
         keys: list[KeyFace] = []
         if kept is not None and self._wanted.witnesses:
             row = Witnesses(kept, self._placement, self._crops)
             faces = tuple(row.of_faces(faces, timelines, [track.stretches for track in tracks]))
-            witnesses = row.called
+            witnesses, found = row.called, row.found
         if kept is not None and self._wanted.key_faces:
-            about = KeyFaces(kept, self._placement, self._crops, (*faces, *witnesses))
+            about = KeyFaces(kept, self._placement, self._crops, (*faces, *found))
             faces = tuple(about.of_faces(faces, timelines))
             keys = about.called
         return ShardWork(

@@ -38,8 +38,10 @@ NEIGHBOURS = 4
 """Frames on either side that steady a face."""
 
 _LEAD_IN = MEMORY + WINDOW_RADIUS + FARTHEST_LINK
-_LEAD_OUT = FARTHEST_LINK
-"""Cells of which the detections count for a decision and for a link, beyond those that are smoothed or faded over."""
+"""Cells before one that is faded over of which the detections count for a decision there and for a link."""
+
+_FILLED_IN = FARTHEST_LINK - 1
+"""Cells from a missed detection to the farther one of the two between which it is filled in."""
 
 LOOKS_BACK, LOOKS_AHEAD = 2, 3
 """Grid points from a frame's own to the farthest by whose witnesses it is judged: those at most two from either of the
@@ -101,16 +103,19 @@ class DetectionGrid:
     @property
     def lead_in_cells(self) -> int:
         """Cells before a shard that count for what is said in it."""
-        # A witness is cut out by its box, which follows from the STAYING_REACH grid points before it.
-        seen = LOOKS_BACK + STAYING_REACH + FARTHEST_LINK - 1
-        return max(max(self._cells(self.fade), LOOKS_BACK) + _LEAD_IN, seen) + self._cells(self.cut_reach)
+        # A witness that was missed is stood in for by the one before. Its rectangle follows from the STAYING_REACH grid
+        # points before it, the first of which may be filled in from one farther back.
+        seen = LOOKS_BACK + _FILLED_IN + STAYING_REACH + _FILLED_IN
+        return max(self._cells(self.fade) + _LEAD_IN, seen) + self._cells(self.cut_reach)
 
     @property
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
-        # A grid point's box follows from the STAYING_REACH after it.
-        seen = max(LOOKS_AHEAD + STAYING_REACH, KEYS_AHEAD)
-        return max(self._cells(self.fade) + WINDOW_RADIUS, seen) + _LEAD_OUT + self._cells(self.cut_reach)
+        # A frame before its track's first grid point is told of by that one, which is the next.
+        first = 1
+        seen = max(first + LOOKS_AHEAD + STAYING_REACH, first + KEYS_AHEAD) + _FILLED_IN
+        faded = self._cells(self.fade) + WINDOW_RADIUS + FARTHEST_LINK
+        return max(faded, seen) + self._cells(self.cut_reach)
 
     @property
     def cut_reach(self) -> Fraction:

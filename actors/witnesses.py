@@ -31,6 +31,8 @@ class Witnesses:
         self._searched, self._placement, self._crops = searched, placement, crops
         self._numbers: dict[tuple[int, int], int] = {}
         self.called: list[Witness] = []
+        self.found: list[Witness] = []
+        """Those called that do not stand in for a missed one: their pixels are of their time."""
 
     def of_faces(
         self, faces: Sequence[FaceInFrame], timelines: Sequence[TrackTimeline], stretches: Sequence[Sequence[Stretch]]
@@ -53,7 +55,7 @@ class Witnesses:
                     else -1
                     for k in range(at - LOOKS_BACK, at + LOOKS_AHEAD + 1)
                 ]
-                face = replace(face, witnesses=tuple(known))
+                face = replace(face, witnesses=tuple(known), along=timeline.along(face.pts))
             judged.append(face)
         return judged
 
@@ -93,16 +95,16 @@ class Witnesses:
         if index < 0:
             index = len(self._crops)
             self._crops[index] = pixels_rgb
-        self.called.append(
-            Witness(
-                pts=pts,
-                decision=face.decision,
-                width=box.width,
-                sharpness=found.sharpness,
-                crop=crop,
-                landmarks=timeline.landmarks[at],
-                reference=tuple(map(float, reference)),
-                crop_index=index,
-            )
+        witness = Witness(
+            pts=pts,
+            decision=face.decision,
+            width=box.width,
+            sharpness=found.sharpness,
+            crop=crop,
+            landmarks=timeline.landmarks[at],
+            reference=tuple(map(float, reference)),
+            crop_index=index,
         )
+        self.called.append(witness)
+        self.found.append(witness)
         return len(self.called) - 1

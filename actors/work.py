@@ -86,7 +86,7 @@ class FaceInFrame:
     """Of a face that stays in its place: indices among the row's keys, of those from `KEYS_BACK` grid points before
     its own to `KEYS_AHEAD` after it; -1 for one that there is not. Empty for a face that moves."""
     along: float = 0.0
-    """How far it is from its own grid point to the next, 0 to 1; told with `keys`."""
+    """How far it is from its own grid point to the next, 0 to 1; told with `witnesses` and `keys`."""
     identity: float | None = None
     """Cosine of the restored face to its track's own identity at the nearest witness, before any weakening."""
     source_identity: float | None = None

@@ -3,7 +3,7 @@
 Good are the experts' own results on people held out from training, in moving clips of every width and strength, as far
 as they are about as like their originals as the degraded faces are, or more. Wrong are planted: another person's face
 pasted over the restored one, the expert with its weights shuffled, and, if asked for, other projects' restorers, as far
-as they make a face less like its original than it was. All are judged by several witnesses of one clip, as in a job,
+as they make a face less like its original than it was. All are judged by three witnesses of one clip; in a job by five,
 where a track's identity comes from its sharpest faces near by: here, from every frame of the clip.
 """
 
@@ -59,7 +59,8 @@ class Judged:
         width: of the degraded face, px.
         strength: of the degradation.
         drop: of its similarity to the track's own identity, from the degraded face's.
-        shown: strength that the gate leaves it in the frame, by its own witness and those near it.
+        shown: strength that the gate leaves it in the frame: the least of the clip's witnesses, three where a job's
+            frame has five.
         gain: of its cosine to the original, from the degraded face's.
         gain_shown: likewise of what is shown of it.
     """
@@ -155,10 +156,10 @@ class _Judge:
             )
             for frame, patch_rgb in zip(self.frames, patches_rgb, strict=True)
         ]
-        looked = [*(None,) * LOOKS_BACK, *enumerate(verdicts), *(None,) * LOOKS_AHEAD]
+        looked = [*(None,) * LOOKS_BACK, *verdicts, *(None,) * LOOKS_AHEAD]
         for number, (frame, patch_rgb) in enumerate(zip(self.frames, patches_rgb, strict=True)):
             verdict = verdicts[number]
-            shown = gated_strength(number, looked[number : number + LOOKS_BACK + 1 + LOOKS_AHEAD])
+            shown, _ = gated_strength(0.0, looked[number : number + LOOKS_BACK + 1 + LOOKS_AHEAD])
             likeness = {share: self._likeness(number, patch_rgb, share) for share in {0.0, shown, 1.0}}
             yield Judged(
                 kind=kind,

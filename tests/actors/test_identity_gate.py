@@ -101,19 +101,27 @@ def test_a_pattern_is_weakened_though_the_person_is_the_same(meter: IdentityMete
     assert "fine detail" in verdict.reason
 
 
-def strength_at(pts: int, weak: int, *, points: range = range(10)) -> float:
+def verdict(strength: float, similarity: float = 1.0) -> Verdict:
+    return Verdict(strength, similarity, similarity + 0.1, "" if strength == 1 else f"why {strength:g}")
+
+
+def strength_at(pts: int, weak: int, *, points: range = range(10), missing: int | None = None) -> float:
     """Of a frame, where the track has grid points ten ticks apart and one of them a weak witness."""
-    half, whole = Verdict(0.5, 1, 1, "why"), Verdict(1.0, 1, 1, "")
     own = max(points.start, min(pts // 10, points.stop - 1))
+    along = (pts - 10 * own) / 10 if pts >= 10 * own and own + 1 in points else 0.0
     about = range(own - LOOKS_BACK, own + LOOKS_AHEAD + 1)
-    return gated_strength(pts, [(10 * k, half if k == weak else whole) if k in points else None for k in about])
+    known = [verdict(0.5 if k == weak else 1.0) if k in points and k != missing else None for k in about]
+    return gated_strength(along, known)[0]
 
 
-def test_a_weak_witness_counts_for_its_neighbours_and_strength_is_linear_in_between() -> None:
-    assert [strength_at(10 * k, weak=5) for k in range(10)] == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 1, 1]
-    assert (strength_at(25, weak=5), strength_at(75, weak=5)) == (0.75, 0.75)
-    assert all(strength_at(pts, weak=5) == 0.5 for pts in range(30, 71))
-    assert strength_at(29, weak=5) == pytest.approx(0.55)
+@pytest.mark.parametrize("missing", [None, 3, 6])
+def test_a_weak_witness_counts_for_its_neighbours_and_strength_is_linear_in_between(missing: int | None) -> None:
+    """Also where there is no witness at a grid point in between."""
+    at_grid_points = [strength_at(10 * k, weak=5, missing=missing) for k in range(10)]
+    assert at_grid_points == [1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.5, 1, 1]
+    assert [strength_at(pts, weak=5, missing=missing) for pts in (25, 75)] == [0.75, 0.75]
+    assert all(strength_at(pts, weak=5, missing=missing) == 0.5 for pts in range(30, 71))
+    assert strength_at(29, weak=5, missing=missing) == pytest.approx(0.55)
 
 
 def test_at_a_tracks_ends_strength_is_held() -> None:
@@ -121,12 +129,39 @@ def test_at_a_tracks_ends_strength_is_held() -> None:
     assert [strength_at(pts, weak=3) for pts in (-5, 0, 5)] == [1, 1, 0.75]  # before its first grid point as there
     assert [strength_at(pts, weak=9) for pts in (70, 95)] == [0.5] * 2
     assert strength_at(4, weak=0, points=range(1)) == 0.5
-    assert gated_strength(45, [None] * (LOOKS_BACK + 1 + LOOKS_AHEAD)) == 1.0
+    lonely = [verdict(0.5), *[None] * (LOOKS_BACK + LOOKS_AHEAD)]
+    assert gated_strength(0.9, lonely) == (0.5, "why 0.5")
+    assert gated_strength(0.9, [None] * (LOOKS_BACK + 1 + LOOKS_AHEAD)) == (1.0, "")
+
+
+def test_the_reason_is_that_of_a_witness_that_counts() -> None:
+    looked = [verdict(0.5), *(verdict(1.0) for _ in range(LOOKS_BACK + LOOKS_AHEAD - 1)), verdict(0.25)]
+    assert gated_strength(0.0, looked) == (0.5, "why 0.5")
+    assert gated_strength(0.5, looked) == (0.375, "why 0.25")
 
 
 def test_witnesses_of_another_window_are_refused() -> None:
     with pytest.raises(ValueError, match="3 witnesses"):
         gated_strength(0, [None] * 3)
+
+
+def test_a_face_tells_of_its_nearest_witness_and_shows_what_the_weakest_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    restorer = ExpertRestorer(Decision.EXPERT_T, SizeSettings(scale=4))
+    restorer._expert = Recorder()  # type: ignore[assignment]
+    restorer._gate = IdentityGate(Strict())  # type: ignore[arg-type]
+    verdicts = iter((verdict(0.25, 0.1), verdict(1.0, 0.5), verdict(0.5, 0.9)))
+    monkeypatch.setattr(IdentityGate, "judge", lambda *_: next(verdicts))
+    work = with_witness(work_of(0, (11, 40)))
+    (face,), (witness,) = work.faces, work.witnesses
+    for places, told in (((0, -1, 1, 2, -1, -1), 0.5), ((0, 1, -1, 2, -1, -1), 0.5), ((0, -1, -1, 1, -1, 2), 0.5)):
+        verdicts = iter((verdict(0.25, 0.1), verdict(1.0, 0.5), verdict(0.5, 0.9)))
+        several = replace(work, faces=(replace(face, witnesses=places),), witnesses=(witness,) * 3)
+        (gated,) = restorer.restore(several).faces
+        assert (gated.identity, gated.source_identity) == (told, told + 0.1)
+        assert gated.strength == 0.25 * face.strength
+        assert gated.reason == "because; why 0.25"
 
 
 class Strict:
