@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -136,6 +137,23 @@ def test_recordings_end_to_end_are_played_one_after_the_other(tmp_path: Path) ->
     assert [(frame.pts or 0) * shard.probe.time_base for frame in read_frames(shard, Store())] == expected
     assert len(shard.probe.timeline.epochs) == 2
     assert "clock was set anew 1 time:" in shard.probe.timeline.remarks[0]
+
+
+def test_of_a_decoding_clock_that_stands_still_nothing_is_said(tmp_path: Path) -> None:
+    """As FFmpeg reads the beginning of MPEG-PS: what is shown is as even as ever."""
+    source, path = make_video(tmp_path / "a.mp4", Clip(frames=30, b_frames=2)), tmp_path / "a.flv"
+    with av.open(str(source)) as read, av.open(str(path), "w") as written:
+        stream = written.add_stream_from_template(read.streams.video[0])
+        packets = [packet for packet in read.demux(video=0) if packet.size]
+        first = packets[0].dts
+        for number, packet in enumerate(packets):
+            packet.stream = stream
+            packet.dts = first if number == 1 else packet.dts
+            written.mux(packet)
+    shard = whole(path)
+    pts = [frame.pts or 0 for frame in read_frames(shard, Store())]
+    assert {after - before for before, after in pairwise(pts)} == {40}
+    assert shard.probe.timeline.remarks == ()
 
 
 def test_the_end_of_a_long_raw_stream_is_read_without_its_middle(
