@@ -84,7 +84,7 @@ class JobProgress:
             waited = clock(time.monotonic() - self._started)
             return (
                 f"waiting for the first of {counted(self._shards, 'shard')}, {waited} so far: the workers load PyTorch "
-                "and their models, then begin; minutes on a busy machine"
+                "and their models, then find and restore faces; a CPU needs minutes for a shard, more for many faces"
             )
         return f"{counted(self._shards - self._shards_done, 'shard')} to go"
 
