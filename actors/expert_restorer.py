@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise, takewhile
-from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
@@ -220,11 +219,11 @@ def _gated(face: FaceInFrame, verdicts: Mapping[int, Verdict], *, gated: bool) -
     if face.crop_index < 0:
         return face
     witnesses = [verdicts.get(number) for number in face.witnesses]
-    known = [(abs(at - LOOKS_BACK), verdict) for at, verdict in enumerate(witnesses) if verdict]
-    if not known:
+    by_distance = sorted(enumerate(witnesses), key=lambda each: abs(each[0] - LOOKS_BACK))
+    nearest = next((verdict for _, verdict in by_distance if verdict), None)
+    if nearest is None:
         return replace(face, reason=f"{face.reason}; identity not measured: not found near by") if gated else face
     share, why = gated_strength(face.along, witnesses)
-    _, nearest = min(known, key=itemgetter(0))
     judged = replace(
         face,
         strength=face.strength * share,

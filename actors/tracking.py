@@ -112,8 +112,7 @@ class DetectionGrid:
     def lead_out_cells(self) -> int:
         """Cells after a shard, likewise."""
         # A frame before its track's first grid point is told of by that one, which is the next.
-        first = 1
-        seen = max(first + LOOKS_AHEAD + STAYING_REACH, first + KEYS_AHEAD) + _FILLED_IN
+        seen = 1 + max(LOOKS_AHEAD + STAYING_REACH, KEYS_AHEAD) + _FILLED_IN
         faded = self._cells(self.fade) + WINDOW_RADIUS + FARTHEST_LINK
         return max(faded, seen) + self._cells(self.cut_reach)
 

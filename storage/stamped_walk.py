@@ -82,7 +82,7 @@ class StampedWalk:
         self._epochs = [_EpochAccount(0, OccupiedTime(bases[stream.index]))]
         self._ends: dict[int, int] = {}  # ticks, of every stream, in the first epoch
         self._intra = True  # so far
-        self._packets = self._missing = self._repeated = self._stood = self._stepped_back = self._corrupt = 0
+        self._packets = self._missing = self._repeated = self._not_risen = self._stepped_back = self._corrupt = 0
         self._last_dts: int | None = None
         self._catching_up_to: int | None = None  # pts that a clock which stepped back a little had reached before
         self._missing_in_a_row = 0
@@ -159,8 +159,8 @@ class StampedWalk:
         if dts is None:
             return
         if self._last_dts is not None and dts <= self._last_dts:
-            self._stood += dts == self._last_dts  # as FFmpeg's MPEG-PS begins: their pts may be as even as any
-            self._stepped_back += dts < self._last_dts
+            self._not_risen += 1
+            self._stepped_back += dts < self._last_dts  # MPEG-PS begins with one that stands: its pts are even
             self._catching_up_to = self._latest
         self._last_dts = dts
         if self._catching_up_to is not None and dts <= self._catching_up_to:
@@ -196,8 +196,7 @@ class StampedWalk:
         ]
         unstamped = math.ceil(self._unstamped_first * self._frame_ticks)
         anchors = None
-        irregular = self._missing or self._repeated or self._stood or self._stepped_back
-        regular = not (len(epochs) > 1 or shifts[0] or irregular)
+        regular = not (len(epochs) > 1 or shifts[0] or self._missing or self._repeated or self._not_risen)
         if not regular or self._counts_from_seeks:
             anchors = tuple(
                 Anchor(anchor.packet, anchor.position, anchor.dts, anchor.pts + shift)

@@ -151,12 +151,11 @@ def test_a_face_tells_of_its_nearest_witness_and_shows_what_the_weakest_allows(
     restorer = ExpertRestorer(Decision.EXPERT_T, SizeSettings(scale=4))
     restorer._expert = Recorder()  # type: ignore[assignment]
     restorer._gate = IdentityGate(Strict())  # type: ignore[arg-type]
-    verdicts = iter((verdict(0.25, 0.1), verdict(1.0, 0.5), verdict(0.5, 0.9)))
-    monkeypatch.setattr(IdentityGate, "judge", lambda *_: next(verdicts))
     work = with_witness(work_of(0, (11, 40)))
     (face,), (witness,) = work.faces, work.witnesses
     for places, told in (((0, -1, 1, 2, -1, -1), 0.5), ((0, 1, -1, 2, -1, -1), 0.5), ((0, -1, -1, 1, -1, 2), 0.5)):
         verdicts = iter((verdict(0.25, 0.1), verdict(1.0, 0.5), verdict(0.5, 0.9)))
+        monkeypatch.setattr(IdentityGate, "judge", lambda *_, verdicts=verdicts: next(verdicts))
         several = replace(work, faces=(replace(face, witnesses=places),), witnesses=(witness,) * 3)
         (gated,) = restorer.restore(several).faces
         assert (gated.identity, gated.source_identity) == (told, told + 0.1)

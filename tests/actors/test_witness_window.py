@@ -27,6 +27,7 @@ from tests.actors.test_work import face
 SIZE = (320, 240)
 PLACEMENT = Placement(SIZE, (640, 480))
 CELLS = 40
+BOUNDS = RoutingBounds()
 OWN = 20
 """The cell of the frame that is asked about."""
 
@@ -50,8 +51,8 @@ class Film:
         rng = np.random.default_rng(seed)
         self.grid = DetectionGrid(Fraction(-1, 2), Fraction(every), Fraction(1), Fraction(5))
         picture = rng.integers(0, 255, (24, 32))
-        self._lumas = {pts: rng.integers(0, 255, (24, 32)) for pts in flashes}
-        self._lumas = {pts: self._lumas.get(pts, picture) for pts in range(every * CELLS)}
+        flashing = {pts: rng.integers(0, 255, (24, 32)) for pts in flashes}
+        self._lumas = {pts: flashing.get(pts, picture) for pts in range(every * CELLS)}
         missed = frozenset(missed)
         self._frames = [
             DetectedFrame(every * cell, () if cell in missed else (found_in(cell, rng),)) for cell in range(CELLS)
@@ -77,9 +78,6 @@ class Film:
                 said.append((told.decision, told.along))
                 said += [replace(row.called[each], crop_index=0) if each >= 0 else None for each in told.witnesses]
         return said
-
-
-BOUNDS = RoutingBounds()
 
 
 def found_in(cell: int, rng: np.random.Generator) -> Detection:

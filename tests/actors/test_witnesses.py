@@ -14,6 +14,7 @@ from actors.identity import Embedding
 from actors.routing import Decision
 from actors.tracking import Detection, Track, TrackTimeline
 from actors.witnesses import Witnesses
+from actors.work import FaceInFrame
 from tests.actors.test_work import face
 
 BOX = Box(20, 20, 80, 90)
@@ -34,6 +35,15 @@ class Searched:
 
 def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0,) * 6) -> list[int | None]:
     """pts of the witnesses of one frame: from two grid points before its own to three after it."""
+    row, told = row_of(pts, missed=missed, stretches=stretches)
+    pts_of = {number: witness.pts for number, witness in enumerate(row.called)}
+    return [pts_of.get(number) for number in told.witnesses]
+
+
+def row_of(
+    pts: int, *, missed: int | None = None, stretches: tuple[int, ...] = (0,) * 6
+) -> tuple[Witnesses, FaceInFrame]:
+    """The witnesses of a row with one face, and the face as it is told them."""
     found = [Detection(BOX, PLACES, 0.9, 50.0, "" if k == missed else f"{k}:0") for k in range(len(GRID))]
     timeline = TrackTimeline(
         Track(0, tuple(found)),
@@ -50,8 +60,7 @@ def judged_by(pts: int, *, missed: int | None = None, stretches: tuple[int, ...]
     row = Witnesses(Searched(), PLACEMENT, {0: np.zeros((4, 4, 3), np.uint8)})  # type: ignore[arg-type]
     one = replace(face(pts, 0), track=0, box=BOX, witnesses=())
     (told,) = row.of_faces([one], [timeline], [[kinds[number] for number in stretches]])
-    pts_of = {number: witness.pts for number, witness in enumerate(row.called)}
-    return [pts_of.get(number) for number in told.witnesses]
+    return row, told
 
 
 @pytest.mark.parametrize(
@@ -72,6 +81,12 @@ def test_where_a_search_missed_the_face_the_witness_before_stands_in() -> None:
     assert judged_by(119, missed=1) == [None, None, 100, 120, 140, 160]
     assert judged_by(125, missed=0) == [None, None, 120, 140, 160, 180]
     assert judged_by(165, missed=1) == [120, 140, 160, 180, 200, None]
+
+
+def test_what_stands_in_is_not_said_to_be_found_then() -> None:
+    row, _ = row_of(119, missed=1)
+    assert sorted(witness.pts for witness in row.called) == [100, 120, 140, 160]
+    assert sorted(witness.pts for witness in row.found) == [100, 140, 160]
 
 
 def test_another_decision_has_witnesses_of_its_own() -> None:
